@@ -1,0 +1,137 @@
+//! The commands, one file each: what was typed goes in, a result or an error comes out.
+
+mod backup;
+mod check;
+mod init;
+mod list;
+mod modules;
+mod policy;
+mod prune;
+mod repository;
+mod restore;
+mod show;
+mod verify;
+
+use anyhow::Result;
+use clap::CommandFactory;
+use cofferdam_policy::name::DataSetName;
+use cofferdam_runs::plan::Plan;
+use cofferdam_runs::report::RunReport;
+use cofferdam_runs::run::Choice;
+
+use crate::arguments::{Arguments, Command, Format};
+use crate::output::{bytes, milliseconds, show, table};
+use crate::report::{Exit, Usage, of_run};
+use crate::settings::Settings;
+
+/// Carries out what was typed.
+///
+/// # Errors
+/// Whatever the command could not do.
+pub(crate) async fn carry_out(command: Command, settings: &Settings) -> Result<Exit> {
+    match command {
+        Command::Init(init) => init::run(settings, &init),
+        Command::Check(selection) => check::run(settings, &selection.only).await,
+        Command::Backup(backup) => backup::run(settings, &backup).await,
+        Command::Restore(restore) => restore::run(settings, &restore).await,
+        Command::Verify(verify) => verify::run(settings, &verify).await,
+        Command::List => list::run(settings).await,
+        Command::Show(show) => show::run(settings, &show).await,
+        Command::Prune(prune) => prune::run(settings, &prune).await,
+        Command::Modules(modules) => modules::run(settings, &modules),
+        Command::Policy(policy) => policy::run(settings, &policy).await,
+        Command::Repository(repository) => repository::run(settings, &repository).await,
+        Command::Completions { shell } => {
+            clap_complete::generate(
+                shell,
+                &mut Arguments::command(),
+                "cofferdam",
+                &mut std::io::stdout(),
+            );
+            Ok(Exit::Done)
+        }
+    }
+}
+
+/// `latest`, or a run id.
+fn choice(text: &str) -> Result<Choice> {
+    match text {
+        "latest" => Ok(Choice::Latest),
+        id => match id.parse() {
+            Ok(id) => Ok(Choice::Run(id)),
+            Err(error) => Err(Usage::hint(
+                anyhow::Error::new(error),
+                "run `cofferdam list` to see the ids, or say `latest`",
+            )),
+        },
+    }
+}
+
+/// Writes the report of a run; its failures have been said already, as they came.
+fn finish(format: Format, report: &RunReport) -> Result<Exit> {
+    show(format, report, |report| {
+        let rows = report.data_sets.iter().map(|data_set| {
+            let digest = match data_set.artifacts.as_slice() {
+                [] => String::new(),
+                [only] => only.sha256.chars().take(12).collect(),
+                several => format!("{} artifacts", several.len()),
+            };
+            let state = if data_set.failure.is_some() {
+                "failed"
+            } else {
+                "ok"
+            };
+            vec![
+                data_set.name.to_string(),
+                data_set.module.to_string(),
+                bytes(data_set.bytes),
+                bytes(data_set.stored_bytes),
+                milliseconds(data_set.milliseconds),
+                digest,
+                state.to_owned(),
+            ]
+        });
+        let mut text = table(
+            &[
+                "DATA SET", "MODULE", "BYTES", "STORED", "TIME", "SHA-256", "STATE",
+            ],
+            rows,
+            &[2, 3, 4],
+        );
+        for warning in &report.warnings {
+            text.push_str(&format!("\nwarning: {}", crate::output::clean(warning)));
+        }
+        format!("{text}\n{} {}", report.kind, report.run)
+    })?;
+    Ok(of_run(report))
+}
+
+/// Writes a plan.
+fn show_plan(format: Format, plan: &Plan) -> Result<Exit> {
+    show(format, plan, |plan| {
+        let mut text = String::new();
+        for (index, data_set) in plan.data_sets.iter().enumerate() {
+            let after: Vec<&str> = data_set.after.iter().map(DataSetName::as_str).collect();
+            let after = if after.is_empty() {
+                String::new()
+            } else {
+                format!(", after {}", after.join(", "))
+            };
+            text.push_str(&format!(
+                "{}. {} {} by {}{after}\n",
+                index + 1,
+                plan.kind,
+                data_set.name,
+                data_set.module
+            ));
+            for line in &data_set.allowed {
+                text.push_str(&format!("   may  {line}\n"));
+            }
+            for line in &data_set.denied {
+                text.push_str(&format!("   DENY {line}\n"));
+            }
+        }
+        text
+    })?;
+    Ok(Exit::Done)
+}

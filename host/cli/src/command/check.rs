@@ -1,0 +1,71 @@
+//! `cofferdam check`: everything that a run needs, looked at before it is needed.
+
+use anyhow::Result;
+use cofferdam_policy::name::DataSetName;
+use cofferdam_runs::preflight::{Finding, State, look};
+use serde::Serialize;
+
+use crate::output::{clean, show};
+use crate::report::{Exit, hint_of};
+use crate::settings::Settings;
+use crate::site;
+
+#[derive(Serialize)]
+struct Checked {
+    findings: Vec<Finding>,
+}
+
+pub(super) async fn run(settings: &Settings, only: &[DataSetName]) -> Result<Exit> {
+    let prepared = site::prepared(settings, only).await?;
+    let names: Vec<String> = prepared
+        .data_sets
+        .iter()
+        .map(|one| one.data_set.name.to_string())
+        .collect();
+    let mut findings = vec![Finding::ok(
+        "application",
+        format!("`{}` with {}", prepared.application.name, names.join(", ")),
+    )];
+    findings.push(match site::repository(settings).await {
+        Ok(repository) => Finding::ok("repository", format!("{} opens", repository.location())),
+        Err(error) => failed("repository", &error),
+    });
+    match (site::policy(settings), site::cluster(settings).await) {
+        (Ok(policy), Ok(cluster)) => findings.extend(look(&prepared, &cluster, &policy).await),
+        (policy, cluster) => {
+            findings.extend(policy.err().map(|error| failed("policy", &error)));
+            findings.extend(cluster.err().map(|error| failed("cluster", &error)));
+        }
+    }
+    let checked = Checked { findings };
+    show(settings.format, &checked, text)?;
+    let refused = checked
+        .findings
+        .iter()
+        .any(|finding| finding.state == State::Failed);
+    Ok(if refused { Exit::World } else { Exit::Done })
+}
+
+fn failed(subject: &str, error: &anyhow::Error) -> Finding {
+    Finding::failed(subject, format!("{error:#}"), hint_of(error))
+}
+
+fn text(checked: &Checked) -> String {
+    let mut text = String::new();
+    for finding in &checked.findings {
+        let word = match finding.state {
+            State::Ok => "ok     ",
+            State::Warning => "warning",
+            State::Failed => "FAILED ",
+        };
+        text.push_str(&format!(
+            "{word}  {}: {}\n",
+            clean(&finding.subject),
+            clean(&finding.message)
+        ));
+        if let Some(hint) = &finding.hint {
+            text.push_str(&format!("         hint: {}\n", clean(hint)));
+        }
+    }
+    text
+}

@@ -1,0 +1,192 @@
+//! `cofferdam show`: what a run kept, what proves it whole, and what its modules did.
+
+use std::path::Path;
+
+use anyhow::Result;
+use cofferdam_repository::Snapshot;
+use cofferdam_runs::audit::{self, Entry, Head, Line};
+use cofferdam_runs::run::{Choice, KeptRun, NoSnapshot, RunError, kept_runs};
+use cofferdam_runs::state::{ApplicationState, RunId};
+use serde::Serialize;
+
+use crate::arguments::Show;
+use crate::output::{bytes, clean, show};
+use crate::report::{Exit, Usage};
+use crate::settings::Settings;
+use crate::site;
+
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct Shown {
+    run: String,
+    application: String,
+    namespace: String,
+    started: jiff::Timestamp,
+    missing: Vec<String>,
+    snapshots: Vec<Snapshot>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    audit: Option<Vec<Line>>,
+}
+
+pub(super) async fn run(settings: &Settings, arguments: &Show) -> Result<Exit> {
+    let choice = super::choice(&arguments.run)?;
+    let repository = site::repository(settings).await?;
+    let runs = kept_runs(repository.list().await?);
+    let run = find(settings, runs, &choice)?;
+    let audit = if arguments.audit {
+        Some(audit_of(settings, &run)?)
+    } else {
+        None
+    };
+    let shown = Shown {
+        run: run.run,
+        application: run.application,
+        namespace: run.namespace,
+        started: run.started,
+        missing: run.missing,
+        snapshots: run.snapshots.into_values().collect(),
+        audit,
+    };
+    show(settings.format, &shown, text)?;
+    Ok(Exit::Done)
+}
+
+/// The run that is named; for `latest` the newest of the application file, where there is one.
+fn find(settings: &Settings, runs: Vec<KeptRun>, choice: &Choice) -> Result<KeptRun> {
+    let ours = site::application(settings).ok();
+    let wanted = |run: &KeptRun| match choice {
+        Choice::Run(id) => run.run == id.as_str(),
+        Choice::Latest => ours.as_ref().is_none_or(|application| {
+            run.application == application.name.as_str()
+                && run.namespace == application.namespace.as_str()
+        }),
+    };
+    if let Some(run) = runs.into_iter().find(wanted) {
+        return Ok(run);
+    }
+    let missing = match choice {
+        Choice::Run(id) => RunError::from(NoSnapshot::Unknown(id.clone())).into(),
+        Choice::Latest => anyhow::anyhow!("the repository holds no run"),
+    };
+    Err(Usage::hint(
+        missing,
+        "run `cofferdam list` to see the runs that are kept",
+    ))
+}
+
+/// The audit log of the run on this machine, checked against itself and against what the snapshots
+/// vouch for.
+fn audit_of(settings: &Settings, run: &KeptRun) -> Result<Vec<Line>> {
+    let application = run.application.parse()?;
+    let id: RunId = run.run.parse()?;
+    let path = ApplicationState::open(&settings.state, &application)?
+        .run(&id)
+        .audit();
+    let vouched: Vec<Head> = run
+        .snapshots
+        .values()
+        .filter_map(|snapshot| serde_json::from_value(snapshot.metadata.get("audit")?.clone()).ok())
+        .collect();
+    read_audit(&path, &vouched)
+}
+
+fn read_audit(path: &Path, vouched: &[Head]) -> Result<Vec<Line>> {
+    let text = fs_err::read_to_string(path)
+        .map_err(|error| Usage::hint(error.into(), "audit logs stay on the machine that made the run: name its state folder with `--state`"))?;
+    Ok(audit::check(&text, vouched)?)
+}
+
+fn text(shown: &Shown) -> String {
+    let mut text = format!(
+        "run {} of {} in {}, {}\n",
+        shown.run, shown.application, shown.namespace, shown.started
+    );
+    if !shown.missing.is_empty() {
+        text.push_str(&format!("did not keep {}\n", shown.missing.join(", ")));
+    }
+    for snapshot in &shown.snapshots {
+        let module = &snapshot.description.module;
+        let name = clean(&snapshot.description.data_set);
+        text.push_str(&format!(
+            "\n{name}  snapshot {}\n  module {} {} {}\n",
+            snapshot.id,
+            clean(&module.name),
+            clean(&module.version),
+            clean(&module.digest)
+        ));
+        for artifact in &snapshot.artifacts {
+            text.push_str(&format!(
+                "  {}  {} ({} stored)  sha256 {}\n",
+                artifact.name,
+                bytes(artifact.bytes),
+                bytes(artifact.stored_bytes),
+                artifact.sha256
+            ));
+            for (key, value) in &artifact.evidence {
+                text.push_str(&format!("    {}: {}\n", clean(key), clean(value)));
+            }
+        }
+        for proof in &snapshot.proofs {
+            text.push_str(&format!(
+                "  proven by {} {} at {}\n",
+                clean(&proof.kind),
+                clean(&proof.run),
+                proof.at
+            ));
+        }
+    }
+    if let Some(lines) = &shown.audit {
+        text.push_str(&format!(
+            "\naudit log: {} lines, as they were written\n",
+            lines.len()
+        ));
+        for line in lines {
+            text.push_str(&format!(
+                "{:>5} {} {}\n",
+                line.sequence,
+                line.at,
+                audit_text(line)
+            ));
+        }
+    }
+    text
+}
+
+fn audit_text(line: &Line) -> String {
+    let data_set = line
+        .data_set
+        .as_ref()
+        .map(|name| format!("{name}: "))
+        .unwrap_or_default();
+    let said = match &line.entry {
+        Entry::Permitted {
+            capability,
+            subject,
+            rules,
+        } => format!("permitted {capability} {subject} by {}", rules.join(", ")),
+        Entry::Denied {
+            capability,
+            subject,
+            rule,
+        } => format!("DENIED {capability} {subject}: {rule}"),
+        Entry::Done {
+            permitted,
+            result,
+            bytes,
+            sha256,
+            milliseconds,
+        } => {
+            let bytes = bytes
+                .map(|bytes| format!(", {bytes} bytes"))
+                .unwrap_or_default();
+            let sha256 = sha256
+                .as_ref()
+                .map(|digest| format!(", sha256 {digest}"))
+                .unwrap_or_default();
+            format!("ended {permitted}: {result}{bytes}{sha256}, {milliseconds} ms")
+        }
+        Entry::RunFinished { succeeded: true } => "the run succeeded".to_owned(),
+        Entry::RunFinished { succeeded: false } => "the run did not succeed".to_owned(),
+    };
+    clean(&format!("{data_set}{said}"))
+}

@@ -1,0 +1,53 @@
+//! `rollouts`: what may be done with the workloads of the targets.
+
+use cofferdam_policy::name::RoleName;
+use wasmtime::component::Resource;
+
+use super::wait_time;
+use crate::bindings::cofferdam::module::rollouts;
+use crate::capability::rollout_action;
+use crate::fault::Answer;
+use crate::manifest::RolloutVerb;
+use crate::state::{CallState, TargetEntry};
+
+impl rollouts::Host for CallState {
+    async fn restart(&mut self, what: Resource<TargetEntry>) -> Answer<()> {
+        let role = self.rollout(&what, RolloutVerb::Restart)?;
+        let restarted = self.host.restart(&role).await;
+        self.answered(restarted)
+    }
+
+    async fn wait(&mut self, what: Resource<TargetEntry>, timeout_ms: u64) -> Answer<()> {
+        let role = self.rollout(&what, RolloutVerb::Wait)?;
+        let timeout = wait_time(timeout_ms)?;
+        let waited = self.host.wait_rollout(&role, timeout).await;
+        self.answered(waited)
+    }
+
+    async fn replicas(&mut self, what: Resource<TargetEntry>) -> Answer<u32> {
+        let role = self.rollout(&what, RolloutVerb::Replicas)?;
+        let replicas = self.host.replicas(&role).await;
+        self.answered(replicas)
+    }
+}
+
+impl CallState {
+    /// The role of a target that the manifest declares this verb for.
+    pub(super) fn rollout(
+        &mut self,
+        target: &Resource<TargetEntry>,
+        verb: RolloutVerb,
+    ) -> Answer<RoleName> {
+        let role = self.role(target)?;
+        let declared = self.binding.manifest().rollouts.get(&role);
+        if declared.is_some_and(|verbs| verbs.contains(&verb)) {
+            return Ok(role);
+        }
+        let capability = rollout_action(verb);
+        let message = format!(
+            "{} does not declare {capability} for target `{role}`",
+            self.manifest_name()
+        );
+        self.refuse(capability, &format!("target `{role}`"), message)
+    }
+}

@@ -1,0 +1,235 @@
+//! What a manifest may say, and how it is told what is wrong.
+
+use super::*;
+use crate::manifest::{DeclaredStdin, DeclaredStdout, ObjectVerb};
+
+const GOOD: &str = r#"
+[module]
+name = "mysql"
+version = "0.1.0"
+summary = "MySQL and MariaDB by logical dump"
+[targets.server]
+summary = "the database server"
+[parameters.database]
+type = "identifier"
+default = "system"
+summary = "the database"
+[secrets.root-password]
+summary = "of root"
+[commands.dump]
+target = "server"
+argv = ["mysqldump", "--single-transaction", "--user={user}", "{database}"]
+environment = { MYSQL_PWD = { pod = "MYSQL_ROOT_PASSWORD" }, OTHER = { secret = "root-password" } }
+stdin = "none"
+stdout = "stream"
+timeout = "6h"
+holes.user = { type = "identifier" }
+[commands.count]
+target = "server"
+argv = ["mysql", "-N"]
+stdin = "template"
+script = "select count(*) from {database}.t"
+stdout = "capture(64KiB)"
+timeout = "60s"
+[paths.data]
+target = "server"
+path = "/var/lib/mysql/data"
+access = "read"
+[objects.configuration]
+kind = "ConfigMap"
+names = ["redis-config"]
+verbs = ["get", "lease"]
+keys = ["redis.conf"]
+[rollouts]
+server = ["restart", "wait"]
+"#;
+
+#[test]
+fn the_manifest_of_the_contract_is_read() {
+    let manifest = manifest(GOOD).expect("good");
+    let dump =
+        &manifest.commands[&name::<cofferdam_policy::name::CommandName>("", "dump").expect("name")];
+    assert_eq!(
+        dump.line(),
+        "mysqldump --single-transaction --user={user} {database}"
+    );
+    assert_eq!(
+        dump.environment_line(),
+        [
+            "MYSQL_PWD=pod:MYSQL_ROOT_PASSWORD",
+            "OTHER=secret:root-password"
+        ]
+    );
+    let count = &manifest.commands
+        [&name::<cofferdam_policy::name::CommandName>("", "count").expect("name")];
+    assert_eq!(count.stdout, DeclaredStdout::Capture(65536));
+    assert!(matches!(count.stdin, DeclaredStdin::Template(_)));
+    assert!(
+        manifest
+            .objects
+            .values()
+            .all(|group| group.verbs.contains(&ObjectVerb::Lease))
+    );
+    let actions: Vec<_> = manifest
+        .capabilities()
+        .into_iter()
+        .map(|c| format!("{} {}", c.action, c.name))
+        .collect();
+    assert_eq!(
+        actions,
+        [
+            "resolve-target server",
+            "run-command count",
+            "run-command dump",
+            "use-secret root-password",
+            "stat-file data",
+            "read-file data",
+            "save-tree data",
+            "get-object configuration",
+            "lease-edit configuration",
+            "restart server",
+            "wait-rollout server",
+        ]
+    );
+}
+
+/// Replaces `from` by `to` in the good manifest; the error must begin with `expected`.
+#[track_caller]
+fn check(from: &str, to: &str, expected: &str) {
+    assert!(GOOD.contains(from), "`{from}` is not in the good manifest");
+    let error = manifest(&GOOD.replacen(from, to, 1))
+        .map(|_| ())
+        .expect_err("the manifest was accepted")
+        .to_string();
+    assert!(
+        error.starts_with(expected),
+        "got: {error}\nwanted: {expected}"
+    );
+}
+
+#[test]
+fn an_unknown_key_is_refused_with_its_place() {
+    check(
+        "stdin = \"none\"",
+        "stdin = \"none\"\nsandbox = true",
+        "`commands.dump.sandbox` in the manifest: unknown field `sandbox`",
+    );
+    check(
+        "[rollouts]",
+        "[rights]\n[rollouts]",
+        "`rights` in the manifest: unknown field `rights`",
+    );
+    check("[module]", "[module", "the manifest is no TOML: line 2");
+    check(
+        "timeout = \"6h\"",
+        "timeout = 6",
+        "`commands.dump.timeout` in the manifest: invalid type: integer `6`",
+    );
+    check(
+        "timeout = \"6h\"\n",
+        "",
+        "`commands.dump` in the manifest: missing field `timeout`",
+    );
+}
+
+#[test]
+fn a_hole_never_becomes_an_option_or_a_program() {
+    check(
+        "\"mysqldump\",",
+        "\"{database}\",",
+        "`commands.dump.argv` in the manifest: the first word names the program",
+    );
+    check(
+        "--user={user}",
+        "--{user}",
+        "`commands.dump.argv` in the manifest: `--{user}`: a hole after nothing but dashes",
+    );
+    check(
+        "\"mysqldump\", \"--single-transaction\",",
+        "\"/bin/sh\", \"-ec\", \"echo {database}\",",
+        "`commands.dump.argv` in the manifest: a hole in a script of `sh` would be a program",
+    );
+    check(
+        "type = \"identifier\"\ndefault",
+        "type = \"text\"\ndefault",
+        "`commands.count.script` in the manifest: `{database}`: text and paths",
+    );
+}
+
+#[test]
+fn a_hole_without_a_type_is_refused() {
+    check(
+        "\"{database}\"]",
+        "\"{databases}\"]",
+        "`commands.dump` in the manifest: `{databases}` is neither",
+    );
+    check(
+        "--user={user}",
+        "--user=root",
+        "`commands.dump.holes.user` in the manifest: is used nowhere",
+    );
+    check(
+        "holes.user",
+        "holes.database = { type = \"text\" }\nholes.user",
+        "`commands.dump.holes.database` in the manifest: is a parameter too",
+    );
+}
+
+#[test]
+fn the_contents_of_a_secret_never_reach_a_module() {
+    check(
+        "kind = \"ConfigMap\"",
+        "kind = \"Secret\"",
+        "`objects.configuration.verbs` in the manifest: `get` is not for Secrets",
+    );
+    check(
+        "kind = \"ConfigMap\"",
+        "kind = \"Service\"",
+        "`objects.configuration.verbs` in the manifest: `lease` is for ConfigMaps only",
+    );
+}
+
+#[test]
+fn what_is_referred_to_exists() {
+    check(
+        "target = \"server\"\nargv = [\"mysql\"",
+        "target = \"client\"\nargv = [\"mysql\"",
+        "`commands.count.target` in the manifest: `targets` has no `client`",
+    );
+    check(
+        "secret = \"root-password\"",
+        "secret = \"password\"",
+        "`commands.dump.environment.OTHER` in the manifest: `secrets` has no `password`",
+    );
+    check(
+        "names = [\"redis-config\"]",
+        "names = [\"{redis}\"]",
+        "`objects.configuration.names` in the manifest: `{redis}` is no parameter",
+    );
+    check(
+        "path = \"/var/lib/mysql/data\"",
+        "path = \"/var/../etc\"",
+        "`paths.data.path` in the manifest: ",
+    );
+}
+
+#[test]
+fn numbers_are_bounded() {
+    check(
+        "capture(64KiB)",
+        "capture(64MiB)",
+        "`commands.count.stdout` in the manifest: captures 67108864 bytes",
+    );
+    check(
+        "timeout = \"6h\"",
+        "timeout = \"9d\"",
+        "`commands.dump.timeout` in the manifest: `9d`: use `1s` to `7d`",
+    );
+    let long = format!("{GOOD}\n#{}", "x".repeat(limits::MANIFEST_BYTES));
+    assert_eq!(
+        manifest(&long).map(|_| ()),
+        Err(ManifestError::TooLong {
+            limit: limits::MANIFEST_BYTES
+        })
+    );
+}

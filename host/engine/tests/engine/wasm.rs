@@ -1,0 +1,57 @@
+//! Tiny modules, made from WIT and the text form of WebAssembly.
+
+use std::path::PathBuf;
+
+use cofferdam_engine::pack;
+use wit_component::{StringEncoding, dummy_module, embed_component_metadata};
+use wit_parser::{LiftLowerAbi, ManglingAndAbi, Resolve};
+
+/// A manifest that declares nothing.
+pub(crate) const MANIFEST: &str =
+    "[module]\nname = \"tiny\"\nversion = \"0.1.0\"\nsummary = \"for the tests\"\n";
+
+/// The folder of the contract.
+pub(crate) fn contract() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/../../wit"))
+}
+
+/// A core module for `world`, the last world of `wit`, whose functions all crash. Packages that
+/// `wit` refers to come from `others`, else from the contract.
+pub(crate) fn core(others: &[&str], wit: &str) -> Vec<u8> {
+    let mut resolve = Resolve::default();
+    if others.is_empty() {
+        resolve.push_dir(contract()).expect("the contract parses");
+    }
+    for other in others {
+        resolve.push_str("other.wit", other).expect(other);
+    }
+    let package = resolve.push_str("test.wit", wit).expect(wit);
+    let world = resolve.select_world(&[package], None).expect("one world");
+    let mut core = dummy_module(&resolve, world, ManglingAndAbi::Legacy(LiftLowerAbi::Sync));
+    embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("metadata");
+    core
+}
+
+/// A module that only exports, written as text: the body of `backup`, and what stands beside it.
+pub(crate) fn written(beside: &str, backup: &str) -> Vec<u8> {
+    let text = format!(
+        "(module
+            (memory (export \"memory\") 1)
+            {beside}
+            (func (export \"cofferdam:module/data-set@0.1.0#backup\") (result i32) {backup} i32.const 0)
+            (func (export \"cofferdam:module/data-set@0.1.0#restore\") (result i32) i32.const 0)
+            (func (export \"cofferdam:module/data-set@0.1.0#verify\") (result i32) i32.const 0))"
+    );
+    let mut core = wat::parse_str(&text).expect(&text);
+    let mut resolve = Resolve::default();
+    resolve.push_dir(contract()).expect("the contract parses");
+    let package = resolve
+        .push_str(
+            "test.wit",
+            "package test:tiny; world tiny { export cofferdam:%module/data-set@0.1.0; }",
+        )
+        .expect("world");
+    let world = resolve.select_world(&[package], None).expect("one world");
+    embed_component_metadata(&mut core, &resolve, world, StringEncoding::UTF8).expect("metadata");
+    pack(&core, MANIFEST).expect("packed")
+}

@@ -1,0 +1,425 @@
+//! The application file: what a site backs up as one thing, parsed once into types.
+//!
+//! Must stay the same shape as the custom resource that a controller will read later. Unknown keys
+//! are refused, since a misspelt key would silently leave a data set unbound.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use cofferdam_policy::name::{
+    ApplicationName, ContainerName, DataKey, DataSetName, ModuleName, Namespace, ObjectName,
+    ParameterName, RoleName, SecretHandle,
+};
+use cofferdam_policy::request::{Target, Workload, WorkloadKind};
+use serde::{Deserialize, Serialize};
+
+use crate::order;
+
+/// The `apiVersion` that this host reads.
+pub const API_VERSION: &str = "cofferdam.dev/v1alpha1";
+
+/// The largest application file that is read, in bytes.
+pub const MAXIMUM_BYTES: u64 = 1024 * 1024;
+
+/// Why an application file cannot be used.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplicationError {
+    /// Not YAML, or not of this shape.
+    #[error("failed to read the application file: {0}")]
+    Shape(#[from] serde_norway::Error),
+    /// Another `apiVersion` or `kind`.
+    #[error("the application file is `{found}`; this host reads `{API_VERSION}` `Application`")]
+    Version {
+        /// What stands there.
+        found: String,
+    },
+    /// Too large.
+    #[error("the application file has {bytes} bytes; at most {MAXIMUM_BYTES} are read")]
+    TooLarge {
+        /// Its size.
+        bytes: u64,
+    },
+    /// No data set.
+    #[error("the application `{0}` has no data set")]
+    Empty(ApplicationName),
+    /// Two data sets of one name.
+    #[error("two data sets are called `{0}`")]
+    Twice(DataSetName),
+    /// An order that names a data set which does not exist.
+    #[error(
+        "data set `{data_set}` comes after `{missing}` in the {which} order, but there is no data set `{missing}`"
+    )]
+    Missing {
+        /// The data set.
+        data_set: DataSetName,
+        /// What it names.
+        missing: DataSetName,
+        /// `backup` or `restore`.
+        which: &'static str,
+    },
+    /// An order that cannot be kept.
+    #[error("the {which} order goes round in a circle: {}", cycle.iter().map(DataSetName::as_str).collect::<Vec<_>>().join(" after "))]
+    Cycle {
+        /// `backup` or `restore`.
+        which: &'static str,
+        /// The circle; its first name stands at the end again.
+        cycle: Vec<DataSetName>,
+    },
+    /// A workload that is not written `kind/name`.
+    #[error("data set `{data_set}`, target `{role}`: {reason}")]
+    Workload {
+        /// The data set.
+        data_set: DataSetName,
+        /// The role.
+        role: RoleName,
+        /// What is wrong.
+        reason: String,
+    },
+}
+
+/// What a site backs up as one thing: data sets, in one namespace, in an order.
+#[derive(Debug, Clone)]
+pub struct Application {
+    /// Its name.
+    pub name: ApplicationName,
+    /// Its namespace; no request leaves it.
+    pub namespace: Namespace,
+    /// Its data sets, in the order of the file.
+    pub data_sets: Vec<DataSet>,
+}
+
+/// One thing to keep.
+#[derive(Debug, Clone)]
+pub struct DataSet {
+    /// Its name.
+    pub name: DataSetName,
+    /// The module that knows how.
+    pub module: ModuleReference,
+    /// The workloads behind the module's roles.
+    pub targets: BTreeMap<RoleName, Target>,
+    /// The Secrets behind the module's secret handles.
+    pub secrets: BTreeMap<SecretHandle, SecretReference>,
+    /// What the site sets; checked against the manifest later.
+    pub parameters: BTreeMap<ParameterName, serde_json::Value>,
+    /// The data sets that are backed up before.
+    pub backup_after: BTreeSet<DataSetName>,
+    /// The data sets that are restored before.
+    pub restore_after: BTreeSet<DataSetName>,
+}
+
+/// Which module, and how exactly.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct ModuleReference {
+    /// The name in its manifest.
+    pub name: ModuleName,
+    /// `0.1` takes any `0.1.x`; `None` takes any.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// `sha256:` and 64 hex digits; pins the very file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub digest: Option<String>,
+}
+
+/// One key of one Secret.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct SecretReference {
+    /// The Secret.
+    pub secret: ObjectName,
+    /// The key of its data.
+    pub key: DataKey,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct File {
+    api_version: String,
+    kind: String,
+    metadata: Metadata,
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Metadata {
+    name: ApplicationName,
+    namespace: Namespace,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct Spec {
+    data_sets: Vec<DataSetEntry>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct DataSetEntry {
+    name: DataSetName,
+    module: ModuleReference,
+    #[serde(default)]
+    targets: BTreeMap<RoleName, TargetEntry>,
+    #[serde(default)]
+    secrets: BTreeMap<SecretHandle, SecretReference>,
+    #[serde(default)]
+    parameters: BTreeMap<ParameterName, serde_json::Value>,
+    #[serde(default)]
+    backup: OrderEntry,
+    #[serde(default)]
+    restore: OrderEntry,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct TargetEntry {
+    workload: String,
+    container: ContainerName,
+}
+
+#[derive(Deserialize, Default)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct OrderEntry {
+    #[serde(default)]
+    after: BTreeSet<DataSetName>,
+}
+
+impl Application {
+    /// Parses the text of an application file.
+    ///
+    /// # Errors
+    /// [`ApplicationError`], which names the key, the data set or the circle.
+    pub fn parse(text: &str) -> Result<Self, ApplicationError> {
+        let bytes = text.len() as u64;
+        if bytes > MAXIMUM_BYTES {
+            return Err(ApplicationError::TooLarge { bytes });
+        }
+        let file: File = serde_norway::from_str(text)?;
+        if file.api_version != API_VERSION || file.kind != "Application" {
+            let found = format!("{} {}", file.api_version, file.kind)
+                .escape_default()
+                .to_string();
+            return Err(ApplicationError::Version { found });
+        }
+        let Metadata { name, namespace } = file.metadata;
+        if file.spec.data_sets.is_empty() {
+            return Err(ApplicationError::Empty(name));
+        }
+        let mut data_sets: Vec<DataSet> = Vec::new();
+        for entry in file.spec.data_sets {
+            if data_sets.iter().any(|known| known.name == entry.name) {
+                return Err(ApplicationError::Twice(entry.name));
+            }
+            data_sets.push(entry.resolve(&namespace)?);
+        }
+        let application = Self {
+            name,
+            namespace,
+            data_sets,
+        };
+        application.order("backup", |data_set| &data_set.backup_after)?;
+        application.order("restore", |data_set| &data_set.restore_after)?;
+        Ok(application)
+    }
+
+    /// The data set of this name.
+    pub fn data_set(&self, name: &DataSetName) -> Option<&DataSet> {
+        self.data_sets
+            .iter()
+            .find(|data_set| data_set.name == *name)
+    }
+
+    fn order(
+        &self,
+        which: &'static str,
+        after: fn(&DataSet) -> &BTreeSet<DataSetName>,
+    ) -> Result<(), ApplicationError> {
+        for data_set in &self.data_sets {
+            if let Some(missing) = after(data_set)
+                .iter()
+                .find(|name| self.data_set(name).is_none())
+            {
+                return Err(ApplicationError::Missing {
+                    data_set: data_set.name.clone(),
+                    missing: missing.clone(),
+                    which,
+                });
+            }
+        }
+        let edges = self
+            .data_sets
+            .iter()
+            .map(|data_set| (data_set.name.clone(), after(data_set).clone()))
+            .collect();
+        match order::cycle(&edges) {
+            Some(cycle) => Err(ApplicationError::Cycle { which, cycle }),
+            None => Ok(()),
+        }
+    }
+}
+
+impl DataSetEntry {
+    fn resolve(self, namespace: &Namespace) -> Result<DataSet, ApplicationError> {
+        let mut targets = BTreeMap::new();
+        for (role, entry) in self.targets {
+            let workload =
+                parse_workload(&entry.workload).map_err(|reason| ApplicationError::Workload {
+                    data_set: self.name.clone(),
+                    role: role.clone(),
+                    reason,
+                })?;
+            let target = Target {
+                role: role.clone(),
+                namespace: namespace.clone(),
+                workload,
+                container: entry.container,
+            };
+            targets.insert(role, target);
+        }
+        Ok(DataSet {
+            name: self.name,
+            module: self.module,
+            targets,
+            secrets: self.secrets,
+            parameters: self.parameters,
+            backup_after: self.backup.after,
+            restore_after: self.restore.after,
+        })
+    }
+}
+
+/// Parses `deployment/name` as kubectl writes it, short names included.
+fn parse_workload(text: &str) -> Result<Workload, String> {
+    let shown = text.escape_default();
+    let Some((kind, name)) = text.split_once('/') else {
+        return Err(format!(
+            "`{shown}` is no workload: write `deployment/NAME`, `deploymentconfig/NAME` or `statefulset/NAME`"
+        ));
+    };
+    let kind = match kind.to_ascii_lowercase().as_str() {
+        "deployment" | "deploy" => WorkloadKind::Deployment,
+        "deploymentconfig" | "dc" => WorkloadKind::DeploymentConfig,
+        "statefulset" | "sts" => WorkloadKind::StatefulSet,
+        other => {
+            let other = other.escape_default();
+            return Err(format!(
+                "`{other}` is no kind of workload: use `deployment`, `deploymentconfig` or `statefulset`"
+            ));
+        }
+    };
+    let name = ObjectName::parse(name).map_err(|invalid| invalid.to_string())?;
+    Ok(Workload { kind, name })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HEAD: &str = "apiVersion: cofferdam.dev/v1alpha1\nkind: Application\nmetadata: { name: threescale, namespace: 3scale }\nspec:\n  dataSets:\n";
+
+    fn check(data_sets: &str, wanted: &str) {
+        let text = format!("{HEAD}{data_sets}");
+        match Application::parse(&text) {
+            Ok(application) => {
+                let names: Vec<&str> = application
+                    .data_sets
+                    .iter()
+                    .map(|data_set| data_set.name.as_str())
+                    .collect();
+                assert_eq!(names.join(" "), wanted);
+            }
+            Err(error) => assert!(
+                error.to_string().contains(wanted),
+                "{error}\n does not contain\n{wanted}"
+            ),
+        }
+    }
+
+    #[test]
+    fn the_file_of_the_contract_is_read() {
+        check(
+            "    - name: system-database\n      module: { name: mysql, version: \"0.1\" }\n      targets: { server: { workload: deployment/system-mysql, container: system-mysql } }\n      parameters: { database: system }\n    - name: backend-redis\n      module: { name: redis }\n      restore: { after: [system-database] }\n",
+            "system-database backend-redis",
+        );
+    }
+
+    #[test]
+    fn a_misspelt_key_is_refused_by_name() {
+        check(
+            "    - name: a\n      module: { name: mysql }\n      paramters: {}\n",
+            "unknown field `paramters`",
+        );
+    }
+
+    #[test]
+    fn a_wrong_type_is_refused() {
+        check("    - name: a\n      module: mysql\n", "invalid type");
+        check(
+            "    - name: [a]\n      module: { name: mysql }\n",
+            "invalid type",
+        );
+    }
+
+    #[test]
+    fn a_hostile_name_is_refused() {
+        check(
+            "    - name: ../../etc\n      module: { name: mysql }\n",
+            "is no data set name",
+        );
+    }
+
+    #[test]
+    fn a_circle_is_refused_and_named() {
+        check(
+            "    - { name: a, module: { name: m }, restore: { after: [b] } }\n    - { name: b, module: { name: m }, restore: { after: [c] } }\n    - { name: c, module: { name: m }, restore: { after: [a] } }\n",
+            "the restore order goes round in a circle: a after b after c after a",
+        );
+    }
+
+    #[test]
+    fn an_order_after_nothing_is_refused() {
+        check(
+            "    - { name: a, module: { name: m }, backup: { after: [b] } }\n",
+            "there is no data set `b`",
+        );
+    }
+
+    #[test]
+    fn two_of_one_name_are_refused() {
+        check(
+            "    - { name: a, module: { name: m } }\n    - { name: a, module: { name: m } }\n",
+            "two data sets are called `a`",
+        );
+    }
+
+    #[test]
+    fn a_pod_is_no_workload() {
+        check(
+            "    - { name: a, module: { name: m }, targets: { server: { workload: pod/x, container: c } } }\n",
+            "data set `a`, target `server`: `pod` is no kind of workload",
+        );
+    }
+
+    #[test]
+    fn another_version_is_refused_with_the_one_that_is_read() {
+        let error = Application::parse(&HEAD.replace("v1alpha1", "v9")).expect_err("refused");
+        assert!(
+            error.to_string().contains("missing field") || error.to_string().contains("v1alpha1"),
+            "{error}"
+        );
+        let error = Application::parse("apiVersion: v1\nkind: Secret\nmetadata: { name: a, namespace: b }\nspec: { dataSets: [] }").expect_err("refused");
+        assert_eq!(
+            error.to_string(),
+            "the application file is `v1 Secret`; this host reads `cofferdam.dev/v1alpha1` `Application`"
+        );
+    }
+
+    #[test]
+    fn an_empty_file_is_refused() {
+        assert!(Application::parse("").is_err());
+        let text = "apiVersion: cofferdam.dev/v1alpha1\nkind: Application\nmetadata: { name: a, namespace: b }\nspec: { dataSets: [] }";
+        assert_eq!(
+            Application::parse(text).expect_err("refused").to_string(),
+            "the application `a` has no data set"
+        );
+    }
+}

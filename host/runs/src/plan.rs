@@ -1,0 +1,268 @@
+//! What a run would do: data sets bound to modules, in order, with everything that each module
+//! could ask for and what policy says to it.
+//!
+//! Must find every fault that needs no cluster before anything is touched.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use cofferdam_engine::{Binding, BindingError, Manifest, Module};
+use cofferdam_policy::Policy;
+use cofferdam_policy::name::DataSetName;
+use cofferdam_policy::request::RunKind;
+use serde::Serialize;
+
+use crate::application::{Application, DataSet};
+use crate::modules::{Modules, ModulesError};
+use crate::report::{DataSetReport, Failure};
+
+/// Why an application cannot be run.
+#[derive(Debug, thiserror::Error)]
+pub enum PlanError {
+    /// A name given with `--only` is no data set.
+    #[error("the application has no data set `{name}`; it has {}", known.join(", "))]
+    Unknown {
+        /// The name.
+        name: DataSetName,
+        /// The names there are.
+        known: Vec<String>,
+    },
+    /// The module is not there.
+    #[error("data set `{data_set}`")]
+    Module {
+        /// The data set.
+        data_set: DataSetName,
+        /// Why.
+        source: ModulesError,
+    },
+    /// The site's parameters do not fit the manifest.
+    #[error("data set `{data_set}`")]
+    Binding {
+        /// The data set.
+        data_set: DataSetName,
+        /// Why.
+        source: BindingError,
+    },
+    /// Roles or secrets that do not fit.
+    #[error("data set `{data_set}`: {}", problems.join("; "))]
+    Bound {
+        /// The data set.
+        data_set: DataSetName,
+        /// Everything that is wrong.
+        problems: Vec<String>,
+    },
+}
+
+/// An application whose data sets are bound to modules.
+#[derive(Debug)]
+pub struct Prepared {
+    /// The application.
+    pub application: Application,
+    /// The data sets that take part, in the order of the file.
+    pub data_sets: Vec<PreparedDataSet>,
+    /// Whether they are all of the application.
+    pub whole: bool,
+}
+
+/// A data set bound to its module.
+#[derive(Debug, Clone)]
+pub struct PreparedDataSet {
+    /// The data set.
+    pub data_set: DataSet,
+    /// Its module.
+    pub module: Module,
+    /// The module's manifest with this site's parameters.
+    pub binding: Arc<Binding>,
+}
+
+/// Binds `only` (all, when empty) of the application's data sets to modules. Blocks while modules
+/// compile.
+///
+/// # Errors
+/// [`PlanError`], which names the data set and all that is wrong with it.
+pub fn prepare(
+    application: Application,
+    modules: &Modules,
+    only: &[DataSetName],
+) -> Result<Prepared, PlanError> {
+    if let Some(name) = only
+        .iter()
+        .find(|name| application.data_set(name).is_none())
+    {
+        let known = application
+            .data_sets
+            .iter()
+            .map(|data_set| data_set.name.to_string())
+            .collect();
+        return Err(PlanError::Unknown {
+            name: name.clone(),
+            known,
+        });
+    }
+    let mut data_sets = Vec::new();
+    for data_set in &application.data_sets {
+        if !only.is_empty() && !only.contains(&data_set.name) {
+            continue;
+        }
+        let name = || data_set.name.clone();
+        let module = modules
+            .find(&data_set.module)
+            .map_err(|source| PlanError::Module {
+                data_set: name(),
+                source,
+            })?;
+        let problems = problems(data_set, module.manifest());
+        if !problems.is_empty() {
+            return Err(PlanError::Bound {
+                data_set: name(),
+                problems,
+            });
+        }
+        let binding = Binding::new(module.manifest().clone(), data_set.parameters.clone())
+            .map_err(|source| PlanError::Binding {
+                data_set: name(),
+                source,
+            })?;
+        data_sets.push(PreparedDataSet {
+            data_set: data_set.clone(),
+            module,
+            binding: Arc::new(binding),
+        });
+    }
+    let whole = data_sets.len() == application.data_sets.len();
+    Ok(Prepared {
+        application,
+        data_sets,
+        whole,
+    })
+}
+
+fn problems(data_set: &DataSet, manifest: &Manifest) -> Vec<String> {
+    let mut problems = Vec::new();
+    for (role, summary) in &manifest.targets {
+        if !data_set.targets.contains_key(role) {
+            problems.push(format!(
+                "no workload is bound to the role `{role}` ({summary})"
+            ));
+        }
+    }
+    for role in data_set
+        .targets
+        .keys()
+        .filter(|role| !manifest.targets.contains_key(*role))
+    {
+        problems.push(format!("the module has no role `{role}`"));
+    }
+    for (handle, summary) in &manifest.secrets {
+        if !data_set.secrets.contains_key(handle) {
+            problems.push(format!(
+                "no Secret is bound to the handle `{handle}` ({summary})"
+            ));
+        }
+    }
+    for handle in data_set
+        .secrets
+        .keys()
+        .filter(|handle| !manifest.secrets.contains_key(*handle))
+    {
+        problems.push(format!("the module has no secret handle `{handle}`"));
+    }
+    problems
+}
+
+impl PreparedDataSet {
+    /// A report in which nothing has happened but, perhaps, a failure.
+    pub(crate) fn report(&self, failure: Option<Failure>) -> DataSetReport {
+        let manifest = self.module.manifest();
+        DataSetReport {
+            name: self.data_set.name.clone(),
+            module: manifest.name.clone(),
+            version: manifest.version.clone(),
+            snapshot: None,
+            artifacts: Vec::new(),
+            bytes: 0,
+            stored_bytes: 0,
+            milliseconds: 0,
+            refused: 0,
+            failure,
+        }
+    }
+}
+
+/// What a run would do, for people to read before it runs.
+///
+/// Written from manifests, bindings and policy: nothing in the cluster is looked at or touched.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Plan {
+    /// What the run would do.
+    pub kind: RunKind,
+    /// The run whose snapshots would be read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub from: Option<String>,
+    /// The data sets, in the order in which they would begin.
+    pub data_sets: Vec<PlannedDataSet>,
+}
+
+/// One data set of a plan.
+#[derive(Debug, Clone, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlannedDataSet {
+    /// Its name.
+    pub name: DataSetName,
+    /// Its module, version and digest.
+    pub module: String,
+    /// The data sets that must have succeeded before.
+    pub after: BTreeSet<DataSetName>,
+    /// What the module may do in this run, one line each.
+    pub allowed: Vec<String>,
+    /// What its manifest declares and policy denies, one line each.
+    pub denied: Vec<String>,
+}
+
+impl Plan {
+    /// What a run of `kind` over the prepared data sets would do under `policy`.
+    pub fn new(kind: RunKind, prepared: &Prepared, policy: &Policy, from: Option<String>) -> Self {
+        let grants = prepared.grants();
+        let (edges, order) = crate::run::ordered(kind, prepared);
+        let planned = |name: &DataSetName| {
+            let of = prepared
+                .data_sets
+                .iter()
+                .find(|one| one.data_set.name == *name)?;
+            let mut planned = PlannedDataSet {
+                name: name.clone(),
+                module: format!(
+                    "{} {} {}",
+                    of.module.manifest().name,
+                    of.module.manifest().version,
+                    of.module.digest()
+                ),
+                after: edges.get(name).cloned().unwrap_or_default(),
+                allowed: Vec::new(),
+                denied: Vec::new(),
+            };
+            for grant in grants.iter().filter(|grant| {
+                grant.scope.run == kind && grant.scope.data_set.as_ref() == Some(name)
+            }) {
+                let sample = grant.sample();
+                let line = format!(
+                    "{} {}",
+                    cofferdam_policy::capability(sample.any()),
+                    cofferdam_policy::subject(sample.any())
+                );
+                if policy.inspect(std::slice::from_ref(grant)).allowed == 1 {
+                    planned.allowed.push(line);
+                } else {
+                    planned.denied.push(line);
+                }
+            }
+            Some(planned)
+        };
+        Self {
+            kind,
+            from,
+            data_sets: order.iter().filter_map(planned).collect(),
+        }
+    }
+}

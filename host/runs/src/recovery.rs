@@ -1,0 +1,189 @@
+//! What an earlier run left behind when it was killed: found in its journal, put back first.
+//!
+//! Must never touch another cluster than the one that the journal names.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use cofferdam_cluster::{Cluster, Original};
+use cofferdam_engine::host::StepState;
+use cofferdam_policy::Policy;
+use cofferdam_policy::name::DataSetName;
+use cofferdam_policy::request::{Principal, PutBack, RunKind, Scope};
+
+use crate::event::{Event, Observer};
+use crate::journal::{self, Journal, OpenLease, Record, Remains};
+use crate::leases::{describe, outcome_text, subject};
+use crate::run::RunError;
+use crate::state::{ApplicationState, RunFolder, RunId};
+
+/// How many runs are looked back over for steps of an interrupted restore.
+const LOOK_BACK: usize = 100;
+
+/// Steps that earlier runs left, by data set and name.
+pub(crate) type Carried = BTreeMap<DataSetName, BTreeMap<String, StepState>>;
+
+/// What is needed to put things in order.
+pub(crate) struct Recovery<'a> {
+    pub(crate) cluster: &'a Cluster,
+    pub(crate) policy: &'a Policy,
+    pub(crate) observer: &'a Arc<dyn Observer>,
+    pub(crate) scope: &'a Scope,
+}
+
+impl Recovery<'_> {
+    /// Puts back what unfinished runs left, the newest run first. Returns a sentence for each
+    /// thing that was found.
+    pub(crate) async fn all(&self, state: &ApplicationState) -> Result<Vec<String>, RunError> {
+        let mut said = Vec::new();
+        let mut runs = state.runs()?;
+        runs.reverse();
+        for (id, folder) in runs {
+            if !folder.journal().exists() {
+                continue;
+            }
+            let remains = journal::remains(&journal::read(&folder.journal())?);
+            if !remains.finished {
+                self.one(&id, &folder, &remains, &mut said).await?;
+            }
+        }
+        Ok(said)
+    }
+
+    async fn one(
+        &self,
+        id: &RunId,
+        folder: &RunFolder,
+        remains: &Remains,
+        said: &mut Vec<String>,
+    ) -> Result<(), RunError> {
+        let elsewhere = remains
+            .cluster
+            .as_deref()
+            .is_some_and(|cluster| cluster != self.cluster.url());
+        if elsewhere {
+            if !remains.leases.is_empty() {
+                let cluster = remains.cluster.clone().unwrap_or_default();
+                self.say(id, said, format!("run {id} left {} changes on the cluster {cluster}, which is not this one: they were not touched", remains.leases.len()));
+            }
+            return Ok(());
+        }
+        let kind = remains
+            .kind
+            .map_or_else(|| "run".to_owned(), |kind| kind.to_string());
+        let steps = remains
+            .steps
+            .iter()
+            .map(|(data_set, step)| format!("`{step}` of {data_set}"))
+            .collect::<Vec<_>>();
+        let place = if steps.is_empty() {
+            String::new()
+        } else {
+            format!(" in step {}", steps.join(", "))
+        };
+        self.say(id, said, format!("{kind} {id} was interrupted{place}"));
+        let journal = Journal::open(&folder.journal())?;
+        for lease in &remains.leases {
+            let outcome = self.put_back(id, lease).await?;
+            journal.write(Record::LeaseReleased {
+                lease: lease.lease,
+                outcome: outcome.clone(),
+            })?;
+            self.say(
+                id,
+                said,
+                format!("run {id} had left {}: {outcome}", describe(&lease.change)),
+            );
+        }
+        journal.write(Record::RunFinished { succeeded: false })?;
+        Ok(())
+    }
+
+    async fn put_back(&self, id: &RunId, lease: &OpenLease) -> Result<String, RunError> {
+        let failed = |reason: String| RunError::Recovery {
+            run: id.clone(),
+            subject: subject(&lease.change),
+            reason,
+        };
+        let original: Original = serde_json::from_value(lease.original.clone())
+            .map_err(|error| failed(error.to_string()))?;
+        let scope = Scope {
+            principal: Principal::Host,
+            data_set: Some(DataSetName::clone(&lease.data_set)),
+            ..self.scope.clone()
+        };
+        let permit = self
+            .policy
+            .permit(
+                &scope,
+                PutBack {
+                    change: lease.change.clone(),
+                },
+            )
+            .map_err(|denied| failed(denied.to_string()))?;
+        let outcome = self
+            .cluster
+            .put_back(&permit, &original)
+            .await
+            .map_err(|error| failed(error.to_string()))?;
+        Ok(outcome_text(&outcome))
+    }
+
+    fn say(&self, run: &RunId, said: &mut Vec<String>, text: String) {
+        self.observer.event(&Event::Recovered {
+            run: run.clone(),
+            text: text.clone(),
+        });
+        said.push(text);
+    }
+}
+
+/// How far earlier restores of the same snapshots came, data set by data set: what the newest one
+/// that touched a data set left, unless it succeeded.
+pub(crate) fn carried_steps(
+    state: &ApplicationState,
+    kind: RunKind,
+    from: Option<&str>,
+) -> Result<Carried, RunError> {
+    let mut carried = Carried::new();
+    let mut settled = BTreeSet::new();
+    for (_, folder) in state.runs()?.into_iter().rev().take(LOOK_BACK) {
+        if kind != RunKind::Restore || !folder.journal().exists() {
+            continue;
+        }
+        let lines = journal::read(&folder.journal())?;
+        let same = lines.iter().any(|line| match &line.record {
+            Record::RunBegun {
+                kind: RunKind::Restore,
+                from: earlier,
+                ..
+            } => earlier.as_deref() == from,
+            _ => false,
+        });
+        if !same {
+            continue;
+        }
+        let mut unfinished = journal::unfinished_steps(&lines);
+        for line in &lines {
+            let Record::DataSetBegun { data_set } = &line.record else {
+                continue;
+            };
+            if settled.insert(data_set.clone())
+                && let Some(steps) = unfinished.remove(data_set)
+            {
+                let state = |finished: bool| {
+                    if finished {
+                        StepState::Done
+                    } else {
+                        StepState::Interrupted
+                    }
+                };
+                let steps = steps
+                    .into_iter()
+                    .map(|(step, finished)| (step, state(finished)));
+                carried.insert(data_set.clone(), steps.collect());
+            }
+        }
+    }
+    Ok(carried)
+}

@@ -1,0 +1,407 @@
+//! A run: recovery first, then the data sets in their order, as many at once as is allowed, each
+//! proven or not there at all.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use cofferdam_cluster::Cluster;
+use cofferdam_policy::Policy;
+use cofferdam_policy::name::DataSetName;
+use cofferdam_policy::request::{Principal, RunKind, Scope};
+use cofferdam_repository::{Repository, Snapshot};
+use jiff::Timestamp;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::application::DataSet;
+use crate::audit::{Audit, AuditError, Entry};
+use crate::event::{Event, Observer};
+use crate::journal::{Journal, JournalError, Record};
+use crate::leases::LeaseDesk;
+use crate::order::{Edges, Schedule, sequence};
+use crate::plan::{Prepared, PreparedDataSet};
+use crate::recovery::{self, Carried, Recovery};
+use crate::report::{Blame, DataSetReport, Failure, RunReport};
+use crate::session::Shared;
+use crate::state::{ApplicationState, RunId, StateError};
+
+mod data_set;
+mod kept;
+
+pub use kept::{Choice, KeptRun, NoSnapshot, choose, kept_runs};
+
+/// Why a run could not be carried out at all.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// The state folder.
+    #[error(transparent)]
+    State(#[from] StateError),
+    /// The journal.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// The audit log.
+    #[error(transparent)]
+    Audit(#[from] AuditError),
+    /// The repository.
+    #[error(transparent)]
+    Repository(#[from] cofferdam_repository::Error),
+    /// The snapshots that are to be read.
+    #[error(transparent)]
+    NoSnapshot(#[from] NoSnapshot),
+    /// Something that a killed run left could not be put back.
+    #[error("failed to put back `{subject}`, which run {run} left changed: {reason}")]
+    Recovery {
+        /// The killed run.
+        run: RunId,
+        /// The object or workload.
+        subject: String,
+        /// Why.
+        reason: String,
+    },
+}
+
+impl RunError {
+    /// Whose move it is.
+    pub fn blame(&self) -> Blame {
+        match self {
+            Self::State(StateError::Busy(_)) | Self::NoSnapshot(_) => Blame::User,
+            Self::Repository(error) => crate::blame::of_repository(error),
+            Self::State(_) | Self::Journal(_) | Self::Audit(_) | Self::Recovery { .. } => {
+                Blame::World
+            }
+        }
+    }
+
+    /// What to do next.
+    pub fn hint(&self) -> Option<String> {
+        match self {
+            Self::State(StateError::Busy(_)) => {
+                Some("wait until it ends, or end it with Ctrl-C".into())
+            }
+            Self::Repository(error) => error.hint(),
+            Self::NoSnapshot(_) => {
+                Some("run `cofferdam list` to see the runs that are kept".into())
+            }
+            Self::Recovery { .. } => {
+                Some("nothing else was touched; put it right and run again".into())
+            }
+            Self::State(_) | Self::Journal(_) | Self::Audit(_) => None,
+        }
+    }
+}
+
+/// All that a run works with.
+#[derive(Debug, Clone)]
+pub struct Runner {
+    /// The cluster.
+    pub cluster: Cluster,
+    /// The repository.
+    pub repository: Repository,
+    /// The policy of the site.
+    pub policy: Arc<Policy>,
+    /// The state folder: journals and audit logs.
+    pub state: PathBuf,
+    /// Whoever wants to know.
+    pub observer: Arc<dyn Observer>,
+    /// Cancels the run: leases are put back first.
+    pub cancel: CancellationToken,
+    /// How many data sets go at the same time, at least 1.
+    pub parallel: usize,
+    /// After this long a data set is given up; `None` leaves it to the engine's own limit.
+    pub timeout: Option<Duration>,
+}
+
+impl Runner {
+    /// Backs up the prepared data sets.
+    ///
+    /// # Errors
+    /// [`RunError`] when the run could not begin; what befell a data set is in the report.
+    pub async fn backup(&self, prepared: &Prepared) -> Result<RunReport, RunError> {
+        self.carry_out(RunKind::Backup, prepared, BTreeMap::new(), None)
+            .await
+    }
+
+    /// Restores the prepared data sets from the chosen run.
+    ///
+    /// # Errors
+    /// As [`Runner::backup`], and when the chosen run does not hold all of them.
+    pub async fn restore(
+        &self,
+        prepared: &Prepared,
+        choice: &Choice,
+    ) -> Result<RunReport, RunError> {
+        let (from, snapshots) = self.chosen(prepared, choice).await?;
+        self.carry_out(RunKind::Restore, prepared, snapshots, Some(from))
+            .await
+    }
+
+    /// Verifies what the chosen run kept of the prepared data sets.
+    ///
+    /// # Errors
+    /// As [`Runner::restore`].
+    pub async fn verify(
+        &self,
+        prepared: &Prepared,
+        choice: &Choice,
+    ) -> Result<RunReport, RunError> {
+        let (from, snapshots) = self.chosen(prepared, choice).await?;
+        self.carry_out(RunKind::Verify, prepared, snapshots, Some(from))
+            .await
+    }
+
+    async fn chosen(
+        &self,
+        prepared: &Prepared,
+        choice: &Choice,
+    ) -> Result<(String, BTreeMap<DataSetName, Snapshot>), RunError> {
+        let kept = self.repository.list().await?;
+        let wanted: Vec<DataSetName> = prepared
+            .data_sets
+            .iter()
+            .map(|one| one.data_set.name.clone())
+            .collect();
+        Ok(choose(
+            kept,
+            &prepared.application,
+            &wanted,
+            prepared.whole,
+            choice,
+        )?)
+    }
+
+    async fn carry_out(
+        &self,
+        kind: RunKind,
+        prepared: &Prepared,
+        snapshots: BTreeMap<DataSetName, Snapshot>,
+        from: Option<String>,
+    ) -> Result<RunReport, RunError> {
+        let application = &prepared.application;
+        let state = ApplicationState::open(&self.state, &application.name)?;
+        let _lock = state.lock()?;
+        let started = Timestamp::now();
+        let scope = Scope {
+            principal: Principal::Host,
+            application: application.name.clone(),
+            namespace: application.namespace.clone(),
+            data_set: None,
+            run: kind,
+        };
+        let recovery = Recovery {
+            cluster: &self.cluster,
+            policy: &self.policy,
+            observer: &self.observer,
+            scope: &scope,
+        };
+        let mut warnings = recovery.all(&state).await?;
+
+        let steps = recovery::carried_steps(&state, kind, from.as_deref())?;
+        let run = RunId::now();
+        let folder = state.begin(&run)?;
+        let journal = Arc::new(Journal::open(&folder.journal())?);
+        let audit = Arc::new(Audit::begin(&folder.audit(), run.as_str())?);
+        let (edges, order) = ordered(kind, prepared);
+        journal.write(Record::RunBegun {
+            run: run.to_string(),
+            kind,
+            cluster: self.cluster.url().to_owned(),
+            from: from.clone(),
+            data_sets: order.clone(),
+            process_id: std::process::id(),
+        })?;
+        self.observer.event(&Event::RunBegun {
+            run: run.clone(),
+            kind,
+            data_sets: order.clone(),
+        });
+        let leases = LeaseDesk::new(
+            self.cluster.clone(),
+            self.policy.clone(),
+            journal.clone(),
+            audit.clone(),
+            self.observer.clone(),
+            self.cancel.clone(),
+        );
+        let shared = Arc::new(Shared {
+            run: run.clone(),
+            cluster: self.cluster.clone(),
+            repository: self.repository.clone(),
+            policy: self.policy.clone(),
+            journal: journal.clone(),
+            audit: audit.clone(),
+            leases,
+            observer: self.observer.clone(),
+            cancel: self.cancel.clone(),
+        });
+        let timeout = self.timeout;
+        let calls = Calls {
+            kind,
+            scope,
+            started,
+            shared,
+            prepared,
+            snapshots,
+            steps,
+            timeout,
+        };
+        let data_sets = calls
+            .all(&edges, &order, self.parallel.max(1), &mut warnings)
+            .await;
+
+        let succeeded = data_sets.iter().all(|report| report.failure.is_none());
+        audit.write("host", None, Entry::RunFinished { succeeded })?;
+        // A lease that could not be put back keeps the journal open, for the next run to find.
+        if crate::journal::remains(&crate::journal::read(&folder.journal())?)
+            .leases
+            .is_empty()
+        {
+            journal.write(Record::RunFinished { succeeded })?;
+        }
+        Ok(RunReport {
+            run,
+            kind,
+            application: application.name.clone(),
+            namespace: application.namespace.clone(),
+            from,
+            started,
+            finished: Timestamp::now(),
+            data_sets,
+            warnings,
+        })
+    }
+}
+
+/// The order of this kind of run, and the prepared data sets in it.
+pub(crate) fn ordered(kind: RunKind, prepared: &Prepared) -> (Edges, Vec<DataSetName>) {
+    let after = |data_set: &DataSet| match kind {
+        RunKind::Backup => data_set.backup_after.clone(),
+        RunKind::Restore => data_set.restore_after.clone(),
+        RunKind::Verify => std::collections::BTreeSet::new(),
+    };
+    let edges: Edges = prepared
+        .application
+        .data_sets
+        .iter()
+        .map(|data_set| (data_set.name.clone(), after(data_set)))
+        .collect();
+    let wanted: Vec<DataSetName> = prepared
+        .data_sets
+        .iter()
+        .map(|one| one.data_set.name.clone())
+        .collect();
+    let order = sequence(&edges, &wanted);
+    (edges, order)
+}
+
+/// The calls into the modules of one run.
+struct Calls<'a> {
+    kind: RunKind,
+    scope: Scope,
+    started: Timestamp,
+    shared: Arc<Shared>,
+    prepared: &'a Prepared,
+    snapshots: BTreeMap<DataSetName, Snapshot>,
+    steps: Carried,
+    timeout: Option<Duration>,
+}
+
+impl Calls<'_> {
+    async fn all(
+        mut self,
+        edges: &Edges,
+        order: &[DataSetName],
+        parallel: usize,
+        warnings: &mut Vec<String>,
+    ) -> Vec<DataSetReport> {
+        let mut schedule = Schedule::new(edges, order);
+        let mut running = JoinSet::new();
+        let mut reports = Vec::new();
+        loop {
+            while running.len() < parallel && !self.shared.cancel.is_cancelled() {
+                let Some(name) = schedule.start() else { break };
+                if let Some(call) = self.call(&name) {
+                    running.spawn(call.carry_out());
+                }
+            }
+            let Some(ended) = running.join_next().await else {
+                break;
+            };
+            let ended = match ended {
+                Ok(ended) => ended,
+                Err(error) => {
+                    warnings.push(format!("a data set ended without a report: {error}"));
+                    continue;
+                }
+            };
+            warnings.extend(ended.warnings);
+            let succeeded = ended.report.failure.is_none();
+            let skipped = schedule.finished(&ended.report.name, succeeded);
+            self.shared
+                .observer
+                .event(&Event::DataSetFinished(ended.report.clone()));
+            reports.push(ended.report);
+            for (name, cause) in skipped {
+                self.skip(
+                    &name,
+                    &format!("`{cause}`, which comes before it, did not succeed"),
+                    &mut reports,
+                );
+            }
+        }
+        for name in order {
+            if !reports.iter().any(|report| report.name == *name) {
+                self.skip(name, "the run was cancelled before it began", &mut reports);
+            }
+        }
+        reports
+    }
+
+    fn prepared(&self, name: &DataSetName) -> Option<&PreparedDataSet> {
+        self.prepared
+            .data_sets
+            .iter()
+            .find(|one| one.data_set.name == *name)
+    }
+
+    fn call(&mut self, name: &DataSetName) -> Option<data_set::Call> {
+        let snapshot = self.snapshots.remove(name);
+        let steps = self.steps.remove(name).unwrap_or_default();
+        let prepared = self.prepared(name)?.clone();
+        let expected = self
+            .prepared
+            .application
+            .data_sets
+            .iter()
+            .map(|data_set| data_set.name.to_string())
+            .collect();
+        Some(data_set::Call {
+            kind: self.kind,
+            scope: self.scope.clone(),
+            run_started: self.started,
+            shared: self.shared.clone(),
+            expected,
+            prepared,
+            snapshot,
+            steps,
+            timeout: self.timeout,
+        })
+    }
+
+    fn skip(&self, name: &DataSetName, reason: &str, reports: &mut Vec<DataSetReport>) {
+        let Some(prepared) = self.prepared(name) else {
+            return;
+        };
+        let failure = Failure {
+            blame: Blame::World,
+            message: format!("not begun: {reason}"),
+            hint: None,
+        };
+        let report = prepared.report(Some(failure));
+        self.shared
+            .observer
+            .event(&Event::DataSetFinished(report.clone()));
+        reports.push(report);
+    }
+}

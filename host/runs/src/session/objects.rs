@@ -1,0 +1,249 @@
+//! Kubernetes objects: scrubbed into an artifact and back, past the module.
+//!
+//! The artifact is an ordinary `v1` `List` in JSON, so that `kubectl apply -f` can bring it back
+//! without this program. What comes from an artifact is not trusted: kind and name must be ones that
+//! the manifest names.
+
+use bytes::Bytes;
+use cofferdam_cluster as cluster;
+use cofferdam_engine::host::{HostError, Loaded, Source, WhenPresent};
+use cofferdam_engine::manifest::ObjectVerb;
+use cofferdam_policy::name::{ArtifactName, GroupName, ObjectName};
+use cofferdam_policy::request::{AccessObject, ObjectKind, ObjectOperation};
+use serde_json::{Value, json};
+
+use super::{Granted, Session};
+
+/// The largest list that is read back, in bytes. An object has at most 1.5 MiB in etcd.
+const MAXIMUM_LIST: usize = 256 * 1024 * 1024;
+
+impl Session {
+    pub(super) async fn save_group(
+        &self,
+        group: &GroupName,
+        artifact: &ArtifactName,
+    ) -> Result<Vec<String>, HostError> {
+        let kind = self.object_kind(group)?;
+        let mut names = Vec::new();
+        let mut items = Vec::new();
+        for name in self.binding.object_names(group) {
+            let request = self.object(group, &kind, name, ObjectOperation::Save);
+            let Granted { permit, record } = self.permit(request)?;
+            match record.close(self.shared.cluster.get_object(&permit).await)? {
+                Some(object) => {
+                    names.push(format!("{}/{name}", kind.kind));
+                    items.push(object);
+                }
+                None => names.push(format!("{}/{name} (missing)", kind.kind)),
+            }
+        }
+        let evidence = vec![
+            ("objects".to_owned(), items.len().to_string()),
+            (
+                "missing".to_owned(),
+                (names.len() - items.len()).to_string(),
+            ),
+        ];
+        let list = json!({ "apiVersion": "v1", "kind": "List", "items": items });
+        let bytes = serde_json::to_vec(&list).map_err(|error| HostError::Failed {
+            code: "objects",
+            message: error.to_string(),
+        })?;
+        let mut sink = self.new_artifact(artifact, "application/json").await?;
+        sink.write(Bytes::from(bytes)).await?;
+        sink.commit(evidence).await?;
+        Ok(names)
+    }
+
+    pub(super) async fn load_list(
+        &self,
+        artifact: &ArtifactName,
+        present: WhenPresent,
+    ) -> Result<Vec<Loaded>, HostError> {
+        let items = read_list(self.stored_artifact(artifact).await?).await?;
+        // All are known before the first is touched: a list with a stranger in it changes nothing.
+        let mut known = Vec::new();
+        for item in &items {
+            known.push((self.declared(item)?, item));
+        }
+        let mut loaded = Vec::new();
+        for ((group, kind, name), item) in known {
+            let request = self.object(&group, &kind, &name, ObjectOperation::Load);
+            let Granted { permit, record } = self.permit(request)?;
+            let present = match present {
+                WhenPresent::Keep => cluster::WhenPresent::Keep,
+                WhenPresent::Replace => cluster::WhenPresent::Replace,
+                WhenPresent::Fail => cluster::WhenPresent::Fail,
+            };
+            let result = record.close(
+                self.shared
+                    .cluster
+                    .load_object(&permit, item, present)
+                    .await,
+            )?;
+            let (result, details) = match result {
+                cluster::Loaded::Created => ("created", Vec::new()),
+                cluster::Loaded::Equal => ("equal", Vec::new()),
+                cluster::Loaded::Replaced => ("replaced", Vec::new()),
+                cluster::Loaded::Kept { differs } => {
+                    ("kept", vec![("differs".to_owned(), differs.join(", "))])
+                }
+                cluster::Loaded::Refused { reason } => {
+                    ("refused", vec![("reason".to_owned(), reason)])
+                }
+            };
+            loaded.push(Loaded {
+                name: format!("{}/{name}", kind.kind),
+                result,
+                details,
+            });
+        }
+        Ok(loaded)
+    }
+
+    pub(super) async fn read_object(
+        &self,
+        group: &GroupName,
+        name: &ObjectName,
+    ) -> Result<String, HostError> {
+        let kind = self.object_kind(group)?;
+        if kind.is_secret() {
+            return Err(HostError::Invalid(
+                "the contents of a Secret stay in the host".into(),
+            ));
+        }
+        let request = self.object(group, &kind, name, ObjectOperation::Get);
+        let Granted { permit, record } = self.permit(request)?;
+        match record.close(self.shared.cluster.get_object(&permit).await)? {
+            Some(object) => Ok(object.to_string()),
+            None => Err(HostError::NotFound(format!(
+                "{}/{name} does not exist",
+                kind.kind
+            ))),
+        }
+    }
+
+    pub(super) async fn apply_manifest(
+        &self,
+        group: &GroupName,
+        manifest: &str,
+    ) -> Result<(), HostError> {
+        let object: Value = serde_json::from_str(manifest).map_err(|error| {
+            HostError::Invalid(format!("the object to apply is no JSON: {error}"))
+        })?;
+        let kind = self.object_kind(group)?;
+        let name = object_name(&object)?;
+        if kind.is_secret()
+            || kind_of(&object)? != kind
+            || !self.binding.object_names(group).contains(&name)
+        {
+            return Err(HostError::Invalid(format!(
+                "the object group `{group}` does not let this object be applied"
+            )));
+        }
+        let Granted { permit, record } =
+            self.permit(self.object(group, &kind, &name, ObjectOperation::Apply))?;
+        record
+            .close(self.shared.cluster.apply_object(&permit, object).await)
+            .map(drop)
+    }
+
+    pub(super) async fn wait_object(
+        &self,
+        group: &GroupName,
+        name: &ObjectName,
+        condition: &str,
+        timeout: std::time::Duration,
+    ) -> Result<(), HostError> {
+        let kind = self.object_kind(group)?;
+        let condition: cluster::Condition = condition
+            .parse()
+            .map_err(|error| HostError::Invalid(format!("{error}")))?;
+        let Granted { permit, record } =
+            self.permit(self.object(group, &kind, name, ObjectOperation::Wait))?;
+        let waited = self.shared.cluster.wait_for(&permit, &condition, timeout);
+        tokio::select! {
+            result = waited => record.close(result),
+            () = self.shared.cancel.cancelled() => Err(HostError::Cancelled),
+        }
+    }
+
+    fn object(
+        &self,
+        group: &GroupName,
+        kind: &ObjectKind,
+        name: &ObjectName,
+        operation: ObjectOperation,
+    ) -> AccessObject {
+        AccessObject {
+            namespace: self.scope.namespace.clone(),
+            group: group.clone(),
+            kind: kind.clone(),
+            name: name.clone(),
+            operation,
+        }
+    }
+
+    /// The group of the manifest that lets this object be loaded.
+    fn declared(&self, object: &Value) -> Result<(GroupName, ObjectKind, ObjectName), HostError> {
+        let kind = kind_of(object)?;
+        let name = object_name(object)?;
+        let mut groups = self.binding.manifest().objects.iter();
+        let found = groups.find(|(group, declared)| {
+            declared.kind == kind
+                && declared.verbs.contains(&ObjectVerb::Load)
+                && self.binding.object_names(group).contains(&name)
+        });
+        match found {
+            Some((group, _)) => Ok((group.clone(), kind, name)),
+            None => Err(HostError::Invalid(format!(
+                "the artifact holds {}/{name}, which this data set does not name; nothing was loaded",
+                kind.kind.escape_default()
+            ))),
+        }
+    }
+}
+
+async fn read_list(mut source: Box<dyn Source>) -> Result<Vec<Value>, HostError> {
+    let mut bytes = Vec::new();
+    while let Some(chunk) = source.next().await? {
+        if bytes.len() + chunk.len() > MAXIMUM_LIST {
+            return Err(HostError::Invalid(format!(
+                "the artifact is longer than {MAXIMUM_LIST} bytes"
+            )));
+        }
+        bytes.extend_from_slice(&chunk);
+    }
+    let list: Value = serde_json::from_slice(&bytes).map_err(|error| {
+        HostError::Invalid(format!("the artifact is no list of objects: {error}"))
+    })?;
+    match list {
+        Value::Object(mut list) if list.get("kind") == Some(&json!("List")) => {
+            match list.remove("items") {
+                Some(Value::Array(items)) => Ok(items),
+                _ => Err(HostError::Invalid(
+                    "the artifact is a list without items".into(),
+                )),
+            }
+        }
+        _ => Err(HostError::Invalid("the artifact is no `v1` `List`".into())),
+    }
+}
+
+fn kind_of(object: &Value) -> Result<ObjectKind, HostError> {
+    let field = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
+    match (field("apiVersion"), field("kind")) {
+        (Some(api_version), Some(kind)) => Ok(ObjectKind { api_version, kind }),
+        _ => Err(HostError::Invalid(
+            "an object has no `apiVersion` or no `kind`".into(),
+        )),
+    }
+}
+
+fn object_name(object: &Value) -> Result<ObjectName, HostError> {
+    let name = object
+        .pointer("/metadata/name")
+        .and_then(Value::as_str)
+        .unwrap_or_default();
+    ObjectName::parse(name).map_err(|invalid| HostError::Invalid(invalid.to_string()))
+}

@@ -1,0 +1,119 @@
+//! The way back: the artifact into the client, then counted against the evidence.
+
+use cofferdam_guest_sdk::{Context, Error, Evidence, Host, Result};
+
+use crate::contents::{Contents, RowCounts};
+use crate::tools::{Server, Tools};
+use crate::{ARTIFACT, dump_format};
+
+pub(crate) fn restore(host: &dyn Host) -> Result<()> {
+    let database = host.required("database")?;
+    let evidence = host.evidence(ARTIFACT)?;
+    let head = host.open_artifact(ARTIFACT)?.read(4096)?;
+    dump_format::check_head(&head)?;
+
+    let server = Server::find(host.target("server")?.pod()?, "client-version")?;
+    let command = load_command(host, &head, &server)?;
+    let before = prepare_database(host, &server, &database, &evidence)?;
+
+    host.step("load", || {
+        host.load(ARTIFACT, &*server.pod, command, &[]).map_err(|error| {
+            error.context(format!(
+                "the load into database `{database}` broke off, so it is half restored: tables up to the one that failed are the backup's, later ones are as they were; restore again before it is used"
+            ))
+        })
+    })?;
+    compare(host, &server, &database, &evidence, &before)
+}
+
+/// The command that loads this dump with this client.
+fn load_command(host: &dyn Host, head: &[u8], server: &Server) -> Result<&'static str> {
+    let client = &server.program;
+    let leaves_line_out =
+        dump_format::has_sandbox_line(head) && !dump_format::knows_sandbox_line(client);
+    match (server.tools, leaves_line_out) {
+        (Tools::Mysql, false) => Ok("load"),
+        (Tools::Mariadb, false) => Ok("load-mariadb"),
+        (Tools::Mysql, true) => {
+            host.info(&format!(
+                "`{client}` does not know MariaDB's sandbox line: it is left out"
+            ));
+            Ok("load-without-sandbox-line")
+        }
+        (Tools::Mariadb, true) => Err(Error::failed(
+            "old-client",
+            format!(
+                "the dump begins with MariaDB's sandbox line, which `{client}` does not know: restore with a client of 10.11.8, 11.4.2 or later"
+            ),
+        )),
+    }
+}
+
+/// Sees to it that the database is there, and says what will be replaced.
+fn prepare_database(
+    host: &dyn Host,
+    server: &Server,
+    database: &str,
+    evidence: &Evidence,
+) -> Result<Contents> {
+    let found = server
+        .capture("find-database", &[])
+        .context("failed to look for the database")?;
+    if found.trim() == "0" {
+        let character_set = evidence.get("character-set").unwrap_or("utf8mb4");
+        let collation = evidence.get("collation").unwrap_or("utf8mb4_general_ci");
+        host.info(&format!(
+            "database `{database}` is not there: creating it with `{collation}`"
+        ));
+        let holes = [("character-set", character_set), ("collation", collation)];
+        server
+            .capture("create-database", &holes)
+            .context(format!("failed to create database `{database}`"))?;
+        return Ok(Contents::default());
+    }
+    let before = Contents::count(server)?;
+    if !before.is_empty() {
+        host.warn(&format!(
+            "database `{database}` has {} tables and {} views: those that the backup has too are replaced",
+            before.get("tables"),
+            before.get("views")
+        ));
+    }
+    Ok(before)
+}
+
+/// Holds what is there now against the evidence.
+fn compare(
+    host: &dyn Host,
+    server: &Server,
+    database: &str,
+    evidence: &Evidence,
+    before: &Contents,
+) -> Result<()> {
+    let (mut wrong, more) = Contents::count(server)?.against(evidence);
+    if let Some(rows) = RowCounts::of_all(host, server)? {
+        wrong.extend(rows.against(evidence));
+    }
+    if !wrong.is_empty() {
+        return Err(Error::failed(
+            "not-proven",
+            format!(
+                "database `{database}` was loaded to the end, but is not what was backed up: {}",
+                wrong.join(", ")
+            ),
+        ));
+    }
+    if !more.is_empty() && before.is_empty() {
+        host.warn(&format!(
+            "database `{database}` has more than the backup: {}",
+            more.join(", ")
+        ));
+    } else if !more.is_empty() {
+        host.warn(&format!(
+            "database `{database}` keeps what was there before and is not in the backup: {}",
+            more.join(", ")
+        ));
+    }
+    host.info(&format!("database `{database}` is as its evidence says"));
+    Ok(())
+}

@@ -1,0 +1,339 @@
+//! Starting a site, and what a user does there.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use local_cluster::client::Client;
+use local_cluster::faults::{Fault, Rule};
+use local_cluster::{Cluster, Options};
+use tempfile::TempDir;
+
+use crate::answer::Answer;
+
+/// The namespace of the demo application.
+pub const NAMESPACE: &str = "3scale";
+
+/// The objects of the demo application that every site starts with.
+const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../local-cluster/demo");
+
+/// How much of the demo application a story needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Part {
+    All,
+    Objects,
+}
+
+/// A site as a user has it.
+#[derive(Debug)]
+pub struct Site {
+    cluster: Option<Cluster>,
+    kubeconfig: PathBuf,
+    folder: TempDir,
+}
+
+/// What xtask sets; a test without it cannot mean anything.
+fn needed(variable: &str) -> PathBuf {
+    match std::env::var_os(variable) {
+        Some(value) => PathBuf::from(value),
+        None => panic!(
+            "`{variable}` is not set\nhint: run `cargo xtask test`, which sets up what the tests need"
+        ),
+    }
+}
+
+impl Site {
+    /// A site on the cluster that `COFFERDAM_TEST_KUBECONFIG` names, else on a local one.
+    #[track_caller]
+    pub fn start() -> Self {
+        Self::given_or_local(Part::All)
+    }
+
+    /// A site whose application is only Secrets and ConfigMaps: for stories about the repository.
+    #[track_caller]
+    pub fn with_objects_only() -> Self {
+        Self::given_or_local(Part::Objects)
+    }
+
+    /// A site on a local cluster: for stories that need a fault injected.
+    #[track_caller]
+    pub fn local() -> Self {
+        Self::on_local(Part::All)
+    }
+
+    fn given_or_local(part: Part) -> Self {
+        match std::env::var_os("COFFERDAM_TEST_KUBECONFIG") {
+            Some(kubeconfig) => Self::on(None, kubeconfig.into(), part),
+            None => Self::on_local(part),
+        }
+    }
+
+    fn on_local(part: Part) -> Self {
+        let cluster = Cluster::start(Options {
+            binary: needed("COFFERDAM_TEST_LOCAL_CLUSTER"),
+            layer: needed("COFFERDAM_TEST_LAYER"),
+            state: None,
+            templates: None,
+            save_templates: None,
+            namespace: NAMESPACE.to_owned(),
+        })
+        .expect("a local cluster");
+        let kubeconfig = cluster.kubeconfig().to_owned();
+        Self::on(Some(cluster), kubeconfig, part)
+    }
+
+    /// A site without a cluster: for stories that end before one is asked.
+    pub fn without_cluster() -> Self {
+        Self::bare(None, PathBuf::from("/nonexistent/kubeconfig"))
+    }
+
+    fn bare(cluster: Option<Cluster>, kubeconfig: PathBuf) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let site = Self {
+            cluster,
+            kubeconfig,
+            folder,
+        };
+        site.write("password", "correct horse battery staple\n");
+        site
+    }
+
+    fn on(cluster: Option<Cluster>, kubeconfig: PathBuf, part: Part) -> Self {
+        let site = Self::bare(cluster, kubeconfig);
+        let image = std::env::var("COFFERDAM_TEST_IMAGE")
+            .unwrap_or_else(|_| "local-cluster/layer".to_owned());
+        let mut files: Vec<PathBuf> = std::fs::read_dir(DEMO)
+            .expect("the demo")
+            .map(|entry| entry.expect("an entry").path())
+            .collect();
+        files.sort();
+        files.retain(|file| {
+            file.extension()
+                .is_some_and(|extension| extension == "yaml")
+        });
+        if part == Part::Objects {
+            // Namespace, Secrets, ConfigMaps: what comes before `30-databases.yaml`.
+            files.retain(|file| {
+                file.file_name()
+                    .is_some_and(|name| name < std::ffi::OsStr::new("30"))
+            });
+        }
+        for file in &files {
+            let yaml = std::fs::read_to_string(file)
+                .expect("the demo's YAML")
+                .replace("${COFFERDAM_TEST_IMAGE}", &image);
+            site.kubectl_fed(&["apply", "-f", "-"], &yaml);
+        }
+        if part == Part::All {
+            site.kubectl(&[
+                "wait",
+                "--for=condition=Available",
+                "deployment",
+                "--all",
+                "--timeout=180s",
+            ]);
+        }
+        site
+    }
+
+    /// Puts a file beside the application file.
+    pub fn write(&self, name: &str, text: &str) -> PathBuf {
+        let path = self.path(name);
+        std::fs::write(&path, text).expect("written");
+        path
+    }
+
+    /// A path in the site's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// Writes the application file: `data_sets` is the list below `dataSets:`, indented by four.
+    pub fn application(&self, data_sets: &str) {
+        self.write(
+            "cofferdam.yaml",
+            &format!(
+                "apiVersion: cofferdam.dev/v1alpha1\nkind: Application\nmetadata: {{ name: threescale, namespace: {NAMESPACE} }}\nspec:\n  dataSets:\n{data_sets}"
+            ),
+        );
+    }
+
+    /// Writes application file and smallest policy, and makes the repository.
+    #[track_caller]
+    pub fn prepare(&self, data_sets: &str) {
+        self.application(data_sets);
+        let _written = self.cofferdam(&["policy", "init", "--force"]).exits(0);
+        if !self.path("repository").exists() {
+            let _made = self.cofferdam(&["repository", "init"]).exits(0);
+        }
+    }
+
+    /// The product, ready to be called with more words.
+    pub fn command(&self, words: &[&str]) -> Command {
+        let mut command = Command::new(needed("COFFERDAM_TEST_BINARY"));
+        let mut modules = vec![needed("COFFERDAM_MODULES")];
+        modules.extend(std::env::var_os("COFFERDAM_TEST_GUESTS").map(PathBuf::from));
+        command
+            .args(words)
+            .current_dir(self.folder.path())
+            .env("KUBECONFIG", &self.kubeconfig)
+            .env(
+                "COFFERDAM_MODULES",
+                std::env::join_paths(modules).expect("paths"),
+            )
+            .env("COFFERDAM_REPOSITORY", self.path("repository"))
+            .env("COFFERDAM_PASSWORD_FILE", self.path("password"))
+            .env("COFFERDAM_STATE", self.path("state"))
+            .env_remove("COFFERDAM_PASSWORD")
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Calls the product.
+    pub fn cofferdam(&self, words: &[&str]) -> Answer {
+        let output = self.command(words).output().expect("the product starts");
+        Answer::new(format!("cofferdam {}", words.join(" ")), &output)
+    }
+
+    /// Calls the product and asks for JSON.
+    pub fn report(&self, words: &[&str]) -> Answer {
+        let words: Vec<&str> = words.iter().copied().chain(["--output", "json"]).collect();
+        self.cofferdam(&words)
+    }
+
+    /// Starts the product and leaves it running.
+    pub fn begin(&self, words: &[&str]) -> Child {
+        self.command(words)
+            .stdout(Stdio::null())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the product starts")
+    }
+
+    /// Calls kubectl, which must succeed; its standard output.
+    #[track_caller]
+    pub fn kubectl(&self, words: &[&str]) -> String {
+        self.kubectl_fed(words, "")
+    }
+
+    /// Calls kubectl with standard input; it must succeed.
+    #[track_caller]
+    pub fn kubectl_fed(&self, words: &[&str], input: &str) -> String {
+        let mut child = Command::new(needed("COFFERDAM_TEST_KUBECTL"))
+            .args(["--namespace", NAMESPACE])
+            .args(words)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl starts");
+        let mut stdin = child.stdin.take().expect("stdin");
+        let input = input.to_owned();
+        // A thread of its own: kubectl may talk before it has read all.
+        let feeding =
+            std::thread::spawn(move || std::io::Write::write_all(&mut stdin, input.as_bytes()));
+        let output = child.wait_with_output().expect("kubectl ends");
+        let _fed = feeding.join().expect("fed");
+        let answer = Answer::new(format!("kubectl {}", words.join(" ")), &output).exits(0);
+        answer.stdout().to_owned()
+    }
+
+    /// Runs a shell line in a workload's container; it must succeed.
+    #[track_caller]
+    pub fn in_pod(&self, workload: &str, container: &str, line: &str) -> String {
+        self.kubectl(&["exec", workload, "-c", container, "--", "sh", "-c", line])
+    }
+
+    /// The local cluster's client, for faults.
+    #[track_caller]
+    pub fn client(&self) -> &Client {
+        self.cluster
+            .as_ref()
+            .expect("this story needs the local cluster")
+            .client()
+    }
+
+    /// Orders a fault until the guard is dropped.
+    #[track_caller]
+    pub fn fault(&self, rule: &Rule) -> FaultGuard<'_> {
+        self.client().set_fault(rule).expect("the fault is set");
+        FaultGuard(self)
+    }
+
+    /// The runs that `list` shows.
+    #[track_caller]
+    pub fn runs(&self) -> Vec<serde_json::Value> {
+        let listed = self.report(&["list"]).exits(0).json();
+        listed["runs"].as_array().cloned().expect("a list of runs")
+    }
+
+    /// Waits until `ready` answers, at most a minute.
+    #[track_caller]
+    pub fn wait_until<T>(&self, what: &str, mut ready: impl FnMut() -> Option<T>) -> T {
+        let deadline = Instant::now() + Duration::from_secs(60);
+        loop {
+            if let Some(value) = ready() {
+                return value;
+            }
+            assert!(Instant::now() < deadline, "waited a minute for {what}");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
+    }
+
+    /// The repository's folder.
+    pub fn repository(&self) -> PathBuf {
+        self.path("repository")
+    }
+
+    /// The real restic with the site's repository and password; it must succeed.
+    #[track_caller]
+    pub fn restic(&self, words: &[&str]) -> Vec<u8> {
+        let output = Command::new(needed("COFFERDAM_TEST_RESTIC"))
+            .args(words)
+            .env("RESTIC_REPOSITORY", self.repository())
+            .env("RESTIC_PASSWORD_FILE", self.path("password"))
+            .env("RESTIC_CACHE_DIR", self.path("restic-cache"))
+            .output()
+            .expect("restic starts");
+        assert!(
+            output.status.success(),
+            "restic {}: {}",
+            words.join(" "),
+            String::from_utf8_lossy(&output.stderr)
+        );
+        output.stdout
+    }
+
+    /// A folder below the site's.
+    pub fn folder(&self) -> &Path {
+        self.folder.path()
+    }
+}
+
+/// Clears the faults when dropped.
+#[derive(Debug)]
+pub struct FaultGuard<'a>(&'a Site);
+
+impl FaultGuard<'_> {
+    /// Whether the fault has struck: a story about a fault that never came proves nothing.
+    #[track_caller]
+    pub fn has_struck(&self) {
+        let posted = self.0.client().faults().expect("the faults");
+        assert!(
+            posted.iter().all(|rule| rule.struck > 0),
+            "a fault never struck: {posted:?}"
+        );
+    }
+}
+
+impl Drop for FaultGuard<'_> {
+    fn drop(&mut self) {
+        let _cleared = self.0.client().clear_faults(None);
+    }
+}
+
+/// A fault that strikes the exec of one command, by a word of its command line.
+pub fn on_exec_of(word: &str, fault: Fault) -> Rule {
+    Rule::new(fault).on_path(format!("command={word}"))
+}

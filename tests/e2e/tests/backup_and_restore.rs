@@ -1,0 +1,173 @@
+//! An operator backs up, loses everything, and gets it back: with real servers, as a user would.
+
+use e2e::Site;
+use sha2::{Digest, Sha256};
+
+const DATA_SETS: &str = "    - name: objects
+      module: { name: kube-objects }
+      parameters: { secrets: [system-database, system-app], configmaps: [redis-config, system-environment] }
+    - name: system-database
+      module: { name: mysql }
+      targets: { server: { workload: deployment/system-mysql, container: system-mysql } }
+      parameters: { database: system }
+      restore: { after: [objects] }
+    - name: backend-redis
+      module: { name: redis }
+      targets: { server: { workload: deployment/backend-redis, container: backend-redis } }
+      restore: { after: [objects] }
+";
+
+const MYSQL: &str =
+    "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -hlocalhost --batch --skip-column-names";
+
+fn seed(site: &Site) {
+    site.kubectl_fed(
+        &["exec", "-i", "deployment/system-mysql", "-c", "system-mysql", "--", "sh", "-c", &format!("{MYSQL} system")],
+        "CREATE TABLE accounts (id INT PRIMARY KEY, name VARCHAR(200) CHARACTER SET utf8mb4, blob_column VARBINARY(64));
+         INSERT INTO accounts SELECT seq, CONCAT('Grüße ', seq, ' \\\\ '' \"'), UNHEX(SHA2(seq, 256)) FROM seq_1_to_5000;
+         CREATE VIEW names AS SELECT name FROM accounts;
+         CREATE TRIGGER touched BEFORE INSERT ON accounts FOR EACH ROW SET NEW.name = CONCAT(NEW.name, '!');
+         CREATE PROCEDURE count_them() SELECT COUNT(*) FROM accounts;",
+    );
+    site.in_pod(
+        "deployment/backend-redis",
+        "backend-redis",
+        "seq 1 5000 | sed 's/.*/SET service:& \"value &\"/' | redis-cli --pipe && redis-cli RPUSH queue a b c && redis-cli HSET usage day 7",
+    );
+}
+
+fn mysql_proof(site: &Site) -> String {
+    let line = format!(
+        "{MYSQL} system -e 'CHECKSUM TABLE accounts; SELECT COUNT(*) FROM names; CALL count_them(); SHOW TRIGGERS' | cut -f1-5"
+    );
+    site.in_pod("deployment/system-mysql", "system-mysql", &line)
+}
+
+fn redis_proof(site: &Site) -> String {
+    let line = "redis-cli DBSIZE; redis-cli --scan | sort | while read -r key; do echo \"$key $(redis-cli --no-raw DUMP \"$key\")\"; done | head -200 | sha256sum; redis-cli LRANGE queue 0 -1; redis-cli GET service:4711";
+    site.in_pod("deployment/backend-redis", "backend-redis", line)
+}
+
+fn objects_proof(site: &Site) -> String {
+    let all = site.kubectl(&[
+        "get",
+        "secret/system-database",
+        "secret/system-app",
+        "configmap/redis-config",
+        "-o",
+        "jsonpath={range .items[*]}{.kind}{.metadata.name}{.data}{end}",
+    ]);
+    hex::encode(Sha256::digest(all))
+}
+
+#[test]
+fn what_was_destroyed_comes_back_equal_and_the_real_restic_agrees() {
+    let site = Site::start();
+    seed(&site);
+    site.prepare(DATA_SETS);
+    let _checked = site.cofferdam(&["check"]).exits(0);
+    let before = (mysql_proof(&site), redis_proof(&site), objects_proof(&site));
+
+    let backup = site.report(&["backup"]).exits(0);
+    for name in ["objects", "system-database", "backend-redis"] {
+        let data_set = backup.data_set(name);
+        assert!(data_set["bytes"].as_u64().expect("bytes") > 0, "{backup}");
+        assert!(data_set["snapshot"].is_string(), "{backup}");
+    }
+    let runs = site.runs();
+    assert_eq!(runs.len(), 1, "{runs:?}");
+    assert_eq!(runs[0]["whole"], true, "{runs:?}");
+    let _verified = site.report(&["verify", "latest"]).exits(0);
+
+    site.in_pod(
+        "deployment/system-mysql",
+        "system-mysql",
+        &format!("{MYSQL} -e 'DROP DATABASE system'"),
+    );
+    site.in_pod(
+        "deployment/backend-redis",
+        "backend-redis",
+        "redis-cli FLUSHALL && redis-cli SET stranger 1",
+    );
+    site.kubectl(&["delete", "secret/system-app", "configmap/redis-config"]);
+
+    let refused = site.cofferdam(&["restore", "latest"]).exits(2);
+    let _asked = refused.says("--yes");
+    let plan = site
+        .report(&["restore", "latest", "--dry-run"])
+        .exits(0)
+        .json();
+    assert_eq!(plan["dataSets"][0]["name"], "objects", "{plan}");
+    assert!(
+        site.kubectl(&["get", "secret", "--ignore-not-found", "system-app"])
+            .is_empty(),
+        "a dry run must touch nothing"
+    );
+
+    let _restored = site.report(&["restore", "latest", "--yes"]).exits(0);
+    assert_eq!(mysql_proof(&site), before.0);
+    assert_eq!(redis_proof(&site), before.1);
+    assert_eq!(objects_proof(&site), before.2);
+    let configuration = site.in_pod(
+        "deployment/backend-redis",
+        "backend-redis",
+        "redis-cli CONFIG GET save; redis-cli CONFIG GET appendonly",
+    );
+    assert!(
+        configuration.contains("900 1") && configuration.contains("yes"),
+        "the restore mode was left on: {configuration}"
+    );
+
+    let snapshot = backup.data_set("system-database")["snapshot"]
+        .as_str()
+        .expect("an id")
+        .to_owned();
+    site.restic(&["check", "--read-data"]);
+    let name = backup.data_set("system-database")["artifacts"][0]["name"]
+        .as_str()
+        .expect("a name")
+        .to_owned();
+    let dump = site.restic(&["dump", &snapshot, &format!("/{name}")]);
+    let digest = backup.data_set("system-database")["artifacts"][0]["sha256"]
+        .as_str()
+        .expect("a digest")
+        .to_owned();
+    assert_eq!(hex::encode(Sha256::digest(&dump)), digest);
+
+    let shown = site.report(&["show", "latest", "--audit"]).exits(0);
+    let lines = shown.json()["audit"]
+        .as_array()
+        .expect("the audit log")
+        .len();
+    assert!(lines > 10, "{shown}");
+    // No password, in any form, in anything that was written outside the repository.
+    let secret = site.kubectl(&[
+        "get",
+        "secret/system-database",
+        "-o",
+        "jsonpath={.data.DB_PASSWORD}",
+    ]);
+    for folder in ["state"] {
+        for file in walk(&site.path(folder)) {
+            let text = String::from_utf8_lossy(&std::fs::read(&file).expect("read")).into_owned();
+            assert!(
+                !text.contains(secret.trim()),
+                "a secret is in {}",
+                file.display()
+            );
+        }
+    }
+}
+
+fn walk(folder: &std::path::Path) -> Vec<std::path::PathBuf> {
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            files.extend(walk(&path));
+        } else {
+            files.push(path);
+        }
+    }
+    files
+}

@@ -1,0 +1,47 @@
+//! Asks for what its manifest does not declare, and returns the answer.
+
+use cofferdam_guest_sdk::{DataSet, Error, Host, Result};
+
+struct Module;
+
+impl DataSet for Module {
+    fn backup(host: &dyn Host) -> Result<()> {
+        let server = host.target("server")?;
+        let pod = server.pod()?;
+        match host.parameter("ask-for").unwrap_or_default().as_str() {
+            "command" => pod.run("remove-everything", &[]).map(drop),
+            "path" => pod.read("secrets").map(drop),
+            "write" => pod.remove("readable"),
+            "object" => host.object("configuration", "somebody-elses").map(drop),
+            "group" => host.object("secrets", "passwords").map(drop),
+            "verb" => host.apply_object("configuration", "{}"),
+            "target" => host.target("neighbour").map(drop),
+            "rollout" => server.restart(),
+            "dash" => pod.run("say", &[("word", "--version")]).map(drop),
+            "type" => pod
+                .run("say", &[("word", "hello"), ("count", "10")])
+                .map(drop),
+            "hole" => pod
+                .run("say", &[("word", "hello"), ("shell", "sh")])
+                .map(drop),
+            "elsewhere" => host
+                .target("other")?
+                .pod()?
+                .run("say", &[("word", "hello")])
+                .map(drop),
+            other => Err(Error::invalid(format!(
+                "there is nothing called `{other}` to ask for"
+            ))),
+        }
+    }
+
+    fn restore(_host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+
+    fn verify(_host: &dyn Host) -> Result<()> {
+        Ok(())
+    }
+}
+
+cofferdam_guest_sdk::export!(Module);

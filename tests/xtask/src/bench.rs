@@ -1,0 +1,90 @@
+//! `cargo xtask bench`: what the product must reach, measured against what people use today.
+//!
+//! Both sides of a pair run in the same run, alternating, and their medians are compared. What is not
+//! reached or not measured is in the table all the same, with the reason. Nothing is ever rounded into
+//! a goal.
+
+mod dump;
+mod ground;
+mod measurement;
+mod memory;
+mod start;
+mod transfer;
+
+use std::process::ExitCode;
+
+use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
+use comfy_table::{CellAlignment, Table};
+
+use crate::demo::Form;
+use crate::output;
+use crate::progress::Progress;
+use crate::settings::Settings;
+use ground::Ground;
+use measurement::Measurement;
+pub(crate) use memory::{MeasureArguments, measure};
+
+/// How much is measured.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Arguments {
+    /// Form of the result
+    #[arg(long, value_enum, default_value_t = Form::Text)]
+    output: Form,
+    /// Size of the streamed dump
+    #[arg(long, value_name = "MIB", default_value_t = 1024)]
+    size: u64,
+    /// Size of all data sets together where memory is measured; a sixteenth of it is the small side
+    #[arg(long, value_name = "MIB", default_value_t = 4096)]
+    memory_size: u64,
+    /// Runs of each side of a pair
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u64).range(1..))]
+    rounds: u64,
+}
+
+/// `cargo xtask bench`.
+pub(crate) fn command(
+    arguments: &Arguments,
+    settings: &Settings,
+    progress: &Progress,
+) -> anyhow::Result<ExitCode> {
+    let ground = Ground::prepare(settings, arguments.size, *progress)?;
+    progress.heading("measure");
+    let mut table = start::measure(&ground, *progress)?;
+    table.extend(transfer::backup(&ground, arguments.rounds, *progress)?);
+    table.extend(transfer::restore(&ground, arguments.rounds, *progress)?);
+    table.push(transfer::without_module());
+    table.extend(memory::compare(&ground, arguments.memory_size, *progress)?);
+    ground.stop()?;
+    output::print(&match arguments.output {
+        Form::Text => text(&table),
+        Form::Json => serde_json::to_string_pretty(&table)?,
+    })?;
+    // What is not reached is for people to judge; a bench that could measure has done its work.
+    Ok(ExitCode::SUCCESS)
+}
+
+fn text(measurements: &[Measurement]) -> String {
+    let mut table = Table::new();
+    table.load_style(UTF8_HORIZONTAL_ONLY);
+    table.set_header(["name", "against", "ratio", "goal", "met", "measured"]);
+    for one in measurements {
+        let ratio = one
+            .ratio
+            .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
+        let met = if one.met { "yes" } else { "NO" };
+        table.add_row([
+            &one.name,
+            &one.against,
+            &ratio,
+            &format!("{:.2}", one.goal),
+            met,
+            &one.measured,
+        ]);
+    }
+    for number in 2..4 {
+        if let Some(column) = table.column_mut(number) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+    table.to_string()
+}

@@ -1,0 +1,179 @@
+//! The demo's application: its objects from the YAML beside the local cluster, the data sets from the
+//! application file that a site would write, and for each what a person would do by hand.
+
+use std::path::Path;
+
+use anyhow::{Context as _, bail};
+use fs_err as fs;
+use serde_json::Value;
+
+use super::{mysql, objects, redis};
+use crate::kubectl::{Kubectl, Place};
+
+/// The namespace of the demo's YAML.
+pub(super) const NAMESPACE: &str = "3scale";
+
+/// The application file, beside the demo's YAML and in the folder that the product is called in.
+pub(super) const FILE: &str = "cofferdam.yaml";
+
+/// Enough keys to be seen in the table and few enough to be written in a moment.
+const REDIS_KEYS: u32 = 20_000;
+
+/// One data set and how its content is seen from outside.
+#[derive(Debug)]
+pub(super) struct DataSet {
+    /// Its name in the application file.
+    pub(super) name: String,
+    content: Content,
+}
+
+#[derive(Debug)]
+enum Content {
+    Mysql { place: Place, database: String },
+    Redis { place: Place },
+    Objects { names: Vec<String> },
+}
+
+/// Creates the application's objects and returns the names of its Secrets and ConfigMaps.
+pub(super) fn apply(kubectl: &Kubectl, folder: &Path, image: &str) -> anyhow::Result<Vec<String>> {
+    let mut files: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
+    files.sort_by_key(fs_err::DirEntry::file_name);
+    let mut names = Vec::new();
+    for file in files {
+        if file
+            .path()
+            .extension()
+            .is_none_or(|extension| extension != "yaml")
+        {
+            continue;
+        }
+        let yaml = fs::read_to_string(file.path())?.replace("${COFFERDAM_TEST_IMAGE}", image);
+        kubectl.apply(&yaml)?;
+        names.extend(
+            kept_objects(&yaml)
+                .with_context(|| format!("failed to read `{}`", file.path().display()))?,
+        );
+    }
+    Ok(names)
+}
+
+/// Waits until every workload of the application is up.
+pub(super) fn wait(kubectl: &Kubectl) -> anyhow::Result<()> {
+    kubectl.run(&[
+        "wait",
+        "--for=condition=Available",
+        "deployment",
+        "--all",
+        "--timeout=180s",
+    ])
+}
+
+/// The data sets of an application file.
+pub(super) fn data_sets(yaml: &str, objects: &[String]) -> anyhow::Result<Vec<DataSet>> {
+    let application: Value =
+        serde_norway::from_str(yaml).context("the application file is not YAML")?;
+    let list = application
+        .pointer("/spec/dataSets")
+        .and_then(Value::as_array);
+    let list = list.context("the application file has no data sets")?;
+    list.iter().map(|entry| data_set(entry, objects)).collect()
+}
+
+fn data_set(entry: &Value, objects: &[String]) -> anyhow::Result<DataSet> {
+    let text = |pointer: &str| {
+        entry
+            .pointer(pointer)
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
+    let name = text("/name").context("a data set has no name")?;
+    let place = || -> anyhow::Result<Place> {
+        Ok(Place {
+            workload: text("/targets/server/workload")
+                .with_context(|| format!("`{name}` names no workload"))?,
+            container: text("/targets/server/container")
+                .with_context(|| format!("`{name}` names no container"))?,
+        })
+    };
+    let content = match text("/module/name").unwrap_or_default().as_str() {
+        "mysql" => Content::Mysql {
+            place: place()?,
+            database: text("/parameters/database").unwrap_or_else(|| "system".to_owned()),
+        },
+        "redis" => Content::Redis { place: place()? },
+        "kube-objects" => Content::Objects {
+            names: objects.to_vec(),
+        },
+        other => bail!("the demo has no proof for the module `{other}` of `{name}`"),
+    };
+    Ok(DataSet { name, content })
+}
+
+impl DataSet {
+    /// Fills the data set with the demo's content.
+    pub(super) fn seed(&self, kubectl: &Kubectl) -> anyhow::Result<()> {
+        match &self.content {
+            Content::Mysql { place, database } => mysql::seed(kubectl, place, database),
+            Content::Redis { place } => redis::seed(kubectl, place, REDIS_KEYS),
+            // They came with the application.
+            Content::Objects { .. } => Ok(()),
+        }
+    }
+
+    /// A digest of the content as plain clients see it; `empty` when there is none.
+    pub(super) fn proof(&self, kubectl: &Kubectl) -> anyhow::Result<String> {
+        match &self.content {
+            Content::Mysql { place, database } => mysql::proof(kubectl, place, database),
+            Content::Redis { place } => redis::proof(kubectl, place),
+            Content::Objects { names } => objects::proof(kubectl, names),
+        }
+    }
+
+    /// Destroys the content.
+    pub(super) fn destroy(&self, kubectl: &Kubectl) -> anyhow::Result<()> {
+        match &self.content {
+            Content::Mysql { place, database } => mysql::destroy(kubectl, place, database),
+            Content::Redis { place } => redis::destroy(kubectl, place),
+            Content::Objects { names } => objects::destroy(kubectl, names),
+        }
+    }
+}
+
+/// The Secrets and ConfigMaps of a file, named as kubectl names them.
+fn kept_objects(yaml: &str) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for document in serde_norway::Deserializer::from_str(yaml) {
+        let object: Value = serde::Deserialize::deserialize(document)?;
+        let text = |pointer: &str| object.pointer(pointer).and_then(Value::as_str);
+        if let (Some(kind @ ("Secret" | "ConfigMap")), Some(name)) =
+            (text("/kind"), text("/metadata/name"))
+        {
+            names.push(format!("{}/{name}", kind.to_lowercase()));
+        }
+    }
+    Ok(names)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn secrets_and_config_maps_are_found_among_other_objects() {
+        let yaml = "kind: Secret\nmetadata: { name: seed }\n---\nkind: Service\nmetadata: { name: s }\n---\nkind: ConfigMap\nmetadata: { name: redis-config }\n";
+        assert_eq!(
+            kept_objects(yaml).unwrap(),
+            ["secret/seed", "configmap/redis-config"]
+        );
+    }
+
+    #[test]
+    fn a_data_set_that_the_demo_cannot_prove_is_refused() {
+        let yaml = "spec: { dataSets: [ { name: files, module: { name: files } } ] }";
+        let error = data_sets(yaml, &[]).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            "the demo has no proof for the module `files` of `files`"
+        );
+    }
+}
