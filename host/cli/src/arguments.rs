@@ -1,5 +1,9 @@
 //! What can be typed. The comments here are the help texts: they stand in no page but the terminal.
-#![expect(clippy::doc_markdown, rustdoc::bare_urls, reason = "a terminal shows help as it stands")]
+#![expect(
+    clippy::doc_markdown,
+    rustdoc::bare_urls,
+    reason = "a terminal shows help as it stands"
+)]
 
 use std::path::PathBuf;
 

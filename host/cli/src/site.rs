@@ -176,7 +176,10 @@ async fn cancel_on_signal(cancel: CancellationToken) {
         _ = terminate.recv() => {}
     }
     tracing::error!("ended at once: what was changed is put back by the next run");
-    #[expect(clippy::exit, reason = "the person has insisted, and the journal knows what is left")]
+    #[expect(
+        clippy::exit,
+        reason = "the person has insisted, and the journal knows what is left"
+    )]
     std::process::exit(i32::from(crate::report::Exit::World.code()));
 }
 

@@ -127,7 +127,7 @@ fn what_was_destroyed_comes_back_equal_and_the_real_restic_agrees() {
         .as_str()
         .expect("a name")
         .to_owned();
-    let dump = site.restic(&["dump", &snapshot, &format!("/{name}")]);
+    let dump = site.restic(&["dump", &snapshot, &format!("/system-database/{name}")]);
     let digest = backup.data_set("system-database")["artifacts"][0]["sha256"]
         .as_str()
         .expect("a digest")

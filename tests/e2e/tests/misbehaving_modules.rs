@@ -18,7 +18,10 @@ fn site() -> MutexGuard<'static, Site> {
     let site = SITE.get_or_init(|| {
         let site = Site::start();
         site.prepare("    - { name: objects, module: { name: kube-objects }, parameters: { secrets: [], configmaps: [system-environment] } }\n");
-        site.kubectl(&["create", "configmap", "settings", "--from-literal=mode=plain"]);
+        site.kubectl_fed(
+            &["apply", "-f", "-"],
+            "apiVersion: v1\nkind: ConfigMap\nmetadata: { name: settings }\ndata: { mode: plain }\n",
+        );
         Mutex::new(site)
     });
     site.lock().unwrap_or_else(PoisonError::into_inner)

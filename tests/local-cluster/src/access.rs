@@ -38,8 +38,11 @@ pub(crate) fn forbidden(
     } else {
         format!("in the namespace \"{}\"", target.namespace)
     };
-    let name =
-        if target.name.is_empty() { String::new() } else { format!(" \"{}\"", target.name) };
+    let name = if target.name.is_empty() {
+        String::new()
+    } else {
+        format!(" \"{}\"", target.name)
+    };
     let message = format!(
         "{}{name} is forbidden: User \"{USER}\" cannot {verb} resource \"{resource}\" in API \
          group \"{}\" {place}",
@@ -58,7 +61,10 @@ pub(crate) fn review(faults: &Board, mut review: Value) -> Value {
     if !attribute("subresource").is_empty() {
         resource = format!("{resource}/{}", attribute("subresource"));
     }
-    let circumstance = Circumstance { name: attribute("name"), ..Circumstance::default() };
+    let circumstance = Circumstance {
+        name: attribute("name"),
+        ..Circumstance::default()
+    };
     let verb = attribute("verb");
     let taken = faults.look(circumstance, |fault| takes_away(fault, verb, &resource));
     let mut status = json!({"allowed": taken.is_none()});
@@ -71,7 +77,13 @@ pub(crate) fn review(faults: &Board, mut review: Value) -> Value {
 }
 
 fn takes_away(fault: &Fault, verb: &str, resource: &str) -> Option<()> {
-    let Fault::Forbid { verb: taken, resource: kind } = fault else { return None };
+    let Fault::Forbid {
+        verb: taken,
+        resource: kind,
+    } = fault
+    else {
+        return None;
+    };
     let verb_taken = taken.as_ref().is_none_or(|taken| taken == verb);
     let kind_taken = kind.as_ref().is_none_or(|kind| kind == resource);
     (verb_taken && kind_taken).then_some(())

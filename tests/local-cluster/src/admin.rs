@@ -11,7 +11,10 @@ use crate::status::{ApiError, object_response, page_not_found};
 
 /// Answers a request to the endpoint; `path` is what follows the prefix.
 pub(crate) fn handle(api: &Api, method: &Method, path: &str, body: &[u8]) -> Response {
-    let segments: Vec<&str> = path.split('/').filter(|segment| !segment.is_empty()).collect();
+    let segments: Vec<&str> = path
+        .split('/')
+        .filter(|segment| !segment.is_empty())
+        .collect();
     match (method.as_str(), segments.as_slice()) {
         ("GET", ["faults"]) => {
             object_response(StatusCode::OK, &json!({"faults": api.faults.posted()}))

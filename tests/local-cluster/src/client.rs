@@ -43,19 +43,28 @@ impl Client {
         let mut roots = RootCertStore::empty();
         let certificate = CertificateDer::from_pem_slice(authority.as_bytes())
             .context("failed to read the certificate of the authority")?;
-        roots.add(certificate).context("failed to trust the certificate of the authority")?;
+        roots
+            .add(certificate)
+            .context("failed to trust the certificate of the authority")?;
         let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
             .with_safe_default_protocol_versions()
             .context("failed to choose TLS versions")?
             .with_root_certificates(roots)
             .with_no_client_auth();
-        Ok(Self { address, config: Arc::new(config), token: token.to_owned() })
+        Ok(Self {
+            address,
+            config: Arc::new(config),
+            token: token.to_owned(),
+        })
     }
 
     /// The same server with another token; an empty one sends none.
     #[must_use]
     pub fn with_token(&self, token: &str) -> Self {
-        Self { token: token.to_owned(), ..self.clone() }
+        Self {
+            token: token.to_owned(),
+            ..self.clone()
+        }
     }
 
     /// Sends one request. A body needs its content type.
@@ -118,7 +127,11 @@ impl Client {
     /// If the server cannot be reached.
     pub fn faults(&self) -> anyhow::Result<Vec<Posted>> {
         let mut answer = self.send("GET", "/local-cluster/faults", None)?;
-        let faults = answer.body.get_mut("faults").map(Value::take).unwrap_or_default();
+        let faults = answer
+            .body
+            .get_mut("faults")
+            .map(Value::take)
+            .unwrap_or_default();
         serde_json::from_value(faults).context("failed to read the rules")
     }
 
@@ -140,7 +153,11 @@ impl Client {
     /// If the server cannot be reached.
     pub fn seen(&self) -> anyhow::Result<Vec<SeenRequest>> {
         let mut answer = self.send("GET", "/local-cluster/requests", None)?;
-        let requests = answer.body.get_mut("requests").map(Value::take).unwrap_or_default();
+        let requests = answer
+            .body
+            .get_mut("requests")
+            .map(Value::take)
+            .unwrap_or_default();
         serde_json::from_value(requests).context("failed to read the requests")
     }
 
@@ -149,7 +166,8 @@ impl Client {
     /// # Errors
     /// If the server cannot be reached.
     pub fn clear_seen(&self) -> anyhow::Result<()> {
-        self.send("DELETE", "/local-cluster/requests", None).map(drop)
+        self.send("DELETE", "/local-cluster/requests", None)
+            .map(drop)
     }
 
     /// Makes the server forget the history, so that watches from before end with 410.
@@ -157,13 +175,17 @@ impl Client {
     /// # Errors
     /// If the server cannot be reached.
     pub fn forget_history(&self) -> anyhow::Result<()> {
-        self.send("DELETE", "/local-cluster/history", None).map(drop)
+        self.send("DELETE", "/local-cluster/history", None)
+            .map(drop)
     }
 }
 
 /// Takes an answer apart; bodies come whole or in chunks.
 fn parse(answer: &[u8]) -> anyhow::Result<Answer> {
-    let end = answer.windows(4).position(|four| four == b"\r\n\r\n").context("no end of head")?;
+    let end = answer
+        .windows(4)
+        .position(|four| four == b"\r\n\r\n")
+        .context("no end of head")?;
     let head = String::from_utf8_lossy(answer.get(..end).unwrap_or_default()).into_owned();
     let rest = answer.get(end + 4..).unwrap_or_default();
     let mut lines = head.lines();
@@ -173,9 +195,9 @@ fn parse(answer: &[u8]) -> anyhow::Result<Answer> {
         .and_then(|code| code.parse().ok())
         .context("no status")?;
     let header = |wanted: &str| {
-        head.lines().filter_map(|line| line.split_once(": ")).find_map(|(name, value)| {
-            name.eq_ignore_ascii_case(wanted).then(|| value.to_owned())
-        })
+        head.lines()
+            .filter_map(|line| line.split_once(": "))
+            .find_map(|(name, value)| name.eq_ignore_ascii_case(wanted).then(|| value.to_owned()))
     };
     let bytes = if header("transfer-encoding").is_some_and(|coding| coding == "chunked") {
         join_chunks(rest)
@@ -184,14 +206,20 @@ fn parse(answer: &[u8]) -> anyhow::Result<Answer> {
     };
     let body = serde_json::from_slice(&bytes)
         .unwrap_or_else(|_| Value::String(String::from_utf8_lossy(&bytes).into_owned()));
-    Ok(Answer { code, content_type: header("content-type").unwrap_or_default(), body })
+    Ok(Answer {
+        code,
+        content_type: header("content-type").unwrap_or_default(),
+        body,
+    })
 }
 
 fn join_chunks(mut rest: &[u8]) -> Vec<u8> {
     let mut joined = Vec::new();
     while let Some(end) = rest.windows(2).position(|two| two == b"\r\n") {
         let size = String::from_utf8_lossy(rest.get(..end).unwrap_or_default()).into_owned();
-        let Ok(size) = usize::from_str_radix(size.trim(), 16) else { break };
+        let Ok(size) = usize::from_str_radix(size.trim(), 16) else {
+            break;
+        };
         let from = end + 2;
         joined.extend_from_slice(rest.get(from..from + size).unwrap_or_default());
         rest = rest.get(from + size + 2..).unwrap_or_default();

@@ -99,7 +99,11 @@ impl Cluster {
         let binary = options.binary;
         let mut command = Command::new(&binary);
         command.args(["serve", "--lifeline", "--namespace", &options.namespace]);
-        command.arg("--state").arg(&state).arg("--layer").arg(&options.layer);
+        command
+            .arg("--state")
+            .arg(&state)
+            .arg("--layer")
+            .arg(&options.layer);
         if let Some(templates) = &options.templates {
             command.arg("--templates").arg(templates);
         }
@@ -110,9 +114,15 @@ impl Cluster {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
-            .map_err(|source| Error::Start { binary: binary.clone(), source })?;
+            .map_err(|source| Error::Start {
+                binary: binary.clone(),
+                source,
+            })?;
         let mut line = String::new();
-        let read = process.stdout.take().map(|out| BufReader::new(out).read_line(&mut line));
+        let read = process
+            .stdout
+            .take()
+            .map(|out| BufReader::new(out).read_line(&mut line));
         let ready: Value = serde_json::from_str(&line).unwrap_or_default();
         let kubeconfig = PathBuf::from(document::text(&ready, "/kubeconfig"));
         if !matches!(read, Some(Ok(_))) || kubeconfig.as_os_str().is_empty() {
@@ -122,11 +132,21 @@ impl Cluster {
         match connect(&kubeconfig) {
             Ok(client) => {
                 let url = document::text(&ready, "/url").to_owned();
-                Ok(Self { process, kubeconfig, url, client, state, _folder: folder })
+                Ok(Self {
+                    process,
+                    kubeconfig,
+                    url,
+                    client,
+                    state,
+                    _folder: folder,
+                })
             }
             Err(source) => {
                 end(&mut process);
-                Err(Error::Kubeconfig { path: kubeconfig, source })
+                Err(Error::Kubeconfig {
+                    path: kubeconfig,
+                    source,
+                })
             }
         }
     }
@@ -180,7 +200,11 @@ fn connect(kubeconfig: &Path) -> anyhow::Result<Client> {
     let address: SocketAddr = url.trim_start_matches("https://").parse()?;
     let authority = document::text(&config, "/clusters/0/cluster/certificate-authority-data");
     let authority = String::from_utf8(STANDARD.decode(authority)?)?;
-    Client::new(address, &authority, document::text(&config, "/users/0/user/token"))
+    Client::new(
+        address,
+        &authority,
+        document::text(&config, "/users/0/user/token"),
+    )
 }
 
 /// Asks the process to end its pods and itself, and insists after a while.

@@ -55,7 +55,9 @@ pub(crate) async fn run(ground: Ground, cancelled: CancellationToken) {
         stateful_sets::reconcile(&ground, &mut notices);
         replicas::reconcile(&ground);
         services.reconcile(&ground);
-        let wake = notices.next_wake().unwrap_or_else(|| Instant::now() + ROUND);
+        let wake = notices
+            .next_wake()
+            .unwrap_or_else(|| Instant::now() + ROUND);
         tokio::select! {
             changed = versions.changed() => if changed.is_err() {
                 return;

@@ -25,8 +25,16 @@ pub(crate) fn fill(kind: &str, object: &mut Value) {
             fill_template(object);
             set_default(object, "/spec/strategy/type", json!("RollingUpdate"));
             if document::text(object, "/spec/strategy/type") == "RollingUpdate" {
-                set_default(object, "/spec/strategy/rollingUpdate/maxUnavailable", json!("25%"));
-                set_default(object, "/spec/strategy/rollingUpdate/maxSurge", json!("25%"));
+                set_default(
+                    object,
+                    "/spec/strategy/rollingUpdate/maxUnavailable",
+                    json!("25%"),
+                );
+                set_default(
+                    object,
+                    "/spec/strategy/rollingUpdate/maxSurge",
+                    json!("25%"),
+                );
             }
             set_default(object, "/spec/revisionHistoryLimit", json!(10));
             set_default(object, "/spec/progressDeadlineSeconds", json!(600));
@@ -56,14 +64,22 @@ fn fill_secret(object: &mut Value) {
         .collect();
     document::remove(object, "/stringData");
     for (key, value) in plain {
-        document::set(object, &format!("/data/{}", document::segment(&key)), json!(value));
+        document::set(
+            object,
+            &format!("/data/{}", document::segment(&key)),
+            json!(value),
+        );
     }
     set_default(object, "/type", json!("Opaque"));
 }
 
 fn fill_namespace(object: &mut Value) {
     let name = document::name(object).to_owned();
-    set_default(object, "/metadata/labels/kubernetes.io~1metadata.name", json!(name));
+    set_default(
+        object,
+        "/metadata/labels/kubernetes.io~1metadata.name",
+        json!(name),
+    );
     set_default(object, "/spec/finalizers", json!(["kubernetes"]));
     set_default(object, "/status/phase", json!("Active"));
 }
@@ -138,10 +154,17 @@ fn fill_pod_spec(spec: &mut Value) {
 
 fn fill_container(container: &mut Value) {
     set_default(container, "/resources", json!({}));
-    set_default(container, "/terminationMessagePath", json!("/dev/termination-log"));
+    set_default(
+        container,
+        "/terminationMessagePath",
+        json!("/dev/termination-log"),
+    );
     set_default(container, "/terminationMessagePolicy", json!("File"));
     let image = document::text(container, "/image");
-    let tag = image.rsplit('/').next().and_then(|last| last.split_once(':'));
+    let tag = image
+        .rsplit('/')
+        .next()
+        .and_then(|last| last.split_once(':'));
     let floating = !image.contains('@') && tag.is_none_or(|(_, tag)| tag == "latest");
     let policy = if floating { "Always" } else { "IfNotPresent" };
     set_default(container, "/imagePullPolicy", json!(policy));
@@ -159,7 +182,11 @@ fn fill_container(container: &mut Value) {
 }
 
 fn list_mut<'a>(object: &'a mut Value, pointer: &str) -> impl Iterator<Item = &'a mut Value> {
-    object.pointer_mut(pointer).and_then(Value::as_array_mut).into_iter().flatten()
+    object
+        .pointer_mut(pointer)
+        .and_then(Value::as_array_mut)
+        .into_iter()
+        .flatten()
 }
 
 #[cfg(test)]

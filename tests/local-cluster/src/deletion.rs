@@ -27,7 +27,11 @@ pub(crate) struct Options {
 impl Options {
     /// Reads options from body and query; the body wins.
     pub(crate) fn parse(body: Body<'_>, query: &Query) -> ApiResult<Self> {
-        let options = if body.bytes.is_empty() { json!({}) } else { body.any()? };
+        let options = if body.bytes.is_empty() {
+            json!({})
+        } else {
+            body.any()?
+        };
         let from_query = |name: &str| query.text(name).to_owned();
         let mut parsed = Self {
             grace: query.text("gracePeriodSeconds").parse().ok(),
@@ -48,7 +52,10 @@ impl Options {
 
     /// At once, without grace.
     pub(crate) fn immediate() -> Self {
-        Self { grace: Some(0), ..Self::default() }
+        Self {
+            grace: Some(0),
+            ..Self::default()
+        }
     }
 }
 
@@ -70,11 +77,16 @@ pub(crate) fn delete(store: &Store, target: &Target, options: &Options) -> ApiRe
     }
     let waits_for_dependents =
         options.propagation == "Foreground" && !store.owned_by(document::uid(&live)).is_empty();
-    let held = !document::items(&live, "/metadata/finalizers").is_empty()
-        || resource.kind == "Namespace";
+    let held =
+        !document::items(&live, "/metadata/finalizers").is_empty() || resource.kind == "Namespace";
     if !held && !waits_for_dependents {
         let uid = document::uid(&live).to_owned();
-        store.remove(&resource.collection(), &target.namespace, &target.name, Some(&uid));
+        store.remove(
+            &resource.collection(),
+            &target.namespace,
+            &target.name,
+            Some(&uid),
+        );
         let mut details = resource.details(&target.name);
         set(&mut details, "/uid", json!(uid));
         return Ok(json!({
@@ -82,17 +94,26 @@ pub(crate) fn delete(store: &Store, target: &Target, options: &Options) -> ApiRe
             "details": details,
         }));
     }
-    let marked = store.amend(&resource.collection(), &target.namespace, &target.name, |object| {
-        document::set_default(object, "/metadata/deletionTimestamp", json!(document::now()));
-        if resource.kind == "Namespace" {
-            set(object, "/status/phase", json!("Terminating"));
-        }
-        let mut finalizers = document::texts(object, "/metadata/finalizers");
-        if waits_for_dependents && !finalizers.iter().any(|name| name == "foregroundDeletion") {
-            finalizers.push("foregroundDeletion".to_owned());
-            set(object, "/metadata/finalizers", json!(finalizers));
-        }
-    });
+    let marked = store.amend(
+        &resource.collection(),
+        &target.namespace,
+        &target.name,
+        |object| {
+            document::set_default(
+                object,
+                "/metadata/deletionTimestamp",
+                json!(document::now()),
+            );
+            if resource.kind == "Namespace" {
+                set(object, "/status/phase", json!("Terminating"));
+            }
+            let mut finalizers = document::texts(object, "/metadata/finalizers");
+            if waits_for_dependents && !finalizers.iter().any(|name| name == "foregroundDeletion") {
+                finalizers.push("foregroundDeletion".to_owned());
+                set(object, "/metadata/finalizers", json!(finalizers));
+            }
+        },
+    );
     Ok(marked.map_or_else(|| (*live).clone(), |object| (*object).clone()))
 }
 
@@ -128,7 +149,11 @@ pub(crate) fn delete_collection(
 fn check_preconditions(resource: &Resource, live: &Value, options: &Options) -> ApiResult<()> {
     let checks = [
         ("UID", &options.uid, document::uid(live)),
-        ("ResourceVersion", &options.version, document::text(live, "/metadata/resourceVersion")),
+        (
+            "ResourceVersion",
+            &options.version,
+            document::text(live, "/metadata/resourceVersion"),
+        ),
     ];
     for (what, wanted, found) in checks {
         if !wanted.is_empty() && wanted != found {
@@ -136,7 +161,11 @@ fn check_preconditions(resource: &Resource, live: &Value, options: &Options) -> 
                 "the {what} in the precondition ({wanted}) does not match the {what} in record \
                  ({found}). The object might have been deleted and then recreated"
             );
-            return Err(ApiError::precondition(resource, document::name(live), &message));
+            return Err(ApiError::precondition(
+                resource,
+                document::name(live),
+                &message,
+            ));
         }
     }
     Ok(())

@@ -41,7 +41,10 @@ fn groups(store: &Store) -> Vec<(String, Vec<String>)> {
         if resource.group.is_empty() {
             continue;
         }
-        match groups.iter_mut().find(|(group, _)| *group == resource.group) {
+        match groups
+            .iter_mut()
+            .find(|(group, _)| *group == resource.group)
+        {
             Some((_, versions)) if versions.contains(&resource.version) => {}
             Some((_, versions)) => versions.push(resource.version),
             None => groups.push((resource.group, vec![resource.version])),
@@ -60,8 +63,10 @@ fn describe(group: &str, versions: &[String]) -> Value {
 }
 
 fn group_list(store: &Store) -> Value {
-    let groups: Vec<Value> =
-        groups(store).iter().map(|(group, versions)| describe(group, versions)).collect();
+    let groups: Vec<Value> = groups(store)
+        .iter()
+        .map(|(group, versions)| describe(group, versions))
+        .collect();
     json!({"kind": "APIGroupList", "apiVersion": "v1", "groups": groups})
 }
 
@@ -104,7 +109,16 @@ fn list_entry(resource: &Resource) -> Value {
     let verbs: &[&str] = if resource.virtual_only {
         &["create"]
     } else {
-        &["create", "delete", "deletecollection", "get", "list", "patch", "update", "watch"]
+        &[
+            "create",
+            "delete",
+            "deletecollection",
+            "get",
+            "list",
+            "patch",
+            "update",
+            "watch",
+        ]
     };
     let mut entry = json!({
         "name": resource.plural, "singularName": resource.singular,
@@ -166,9 +180,16 @@ fn openapi(store: &Store, group: &str, version: &str) -> Option<Value> {
     found.first()?;
     let mut paths = Map::new();
     for resource in &found {
-        let scope = if resource.namespaced { "/namespaces/{namespace}" } else { "" };
+        let scope = if resource.namespaced {
+            "/namespaces/{namespace}"
+        } else {
+            ""
+        };
         let collection = format!("{root}{scope}/{}", resource.plural);
-        paths.insert(collection.clone(), json!({"post": operation(resource, "post")}));
+        paths.insert(
+            collection.clone(),
+            json!({"post": operation(resource, "post")}),
+        );
         if !resource.virtual_only {
             let one = json!({
                 "put": operation(resource, "put"), "patch": operation(resource, "patch"),
@@ -183,9 +204,7 @@ fn openapi(store: &Store, group: &str, version: &str) -> Option<Value> {
 }
 
 fn operation(resource: &Resource, action: &str) -> Value {
-    let parameter = |name: &str| {
-        json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}})
-    };
+    let parameter = |name: &str| json!({"name": name, "in": "query", "schema": {"type": "string", "uniqueItems": true}});
     json!({
         "operationId": format!("{action}{}", resource.kind),
         "parameters": [

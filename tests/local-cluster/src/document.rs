@@ -5,7 +5,10 @@ use serde_json::{Map, Value, json};
 
 /// The text at a pointer, or `""`.
 pub(crate) fn text<'a>(object: &'a Value, pointer: &str) -> &'a str {
-    object.pointer(pointer).and_then(Value::as_str).unwrap_or("")
+    object
+        .pointer(pointer)
+        .and_then(Value::as_str)
+        .unwrap_or("")
 }
 
 /// The whole number at a pointer.
@@ -15,17 +18,27 @@ pub(crate) fn number(object: &Value, pointer: &str) -> Option<i64> {
 
 /// Whether `true` stands at a pointer.
 pub(crate) fn flag(object: &Value, pointer: &str) -> bool {
-    object.pointer(pointer).and_then(Value::as_bool).unwrap_or(false)
+    object
+        .pointer(pointer)
+        .and_then(Value::as_bool)
+        .unwrap_or(false)
 }
 
 /// The list at a pointer, or an empty one.
 pub(crate) fn items<'a>(object: &'a Value, pointer: &str) -> &'a [Value] {
-    object.pointer(pointer).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+    object
+        .pointer(pointer)
+        .and_then(Value::as_array)
+        .map_or(&[], Vec::as_slice)
 }
 
 /// The texts of the list at a pointer.
 pub(crate) fn texts(object: &Value, pointer: &str) -> Vec<String> {
-    items(object, pointer).iter().filter_map(Value::as_str).map(str::to_owned).collect()
+    items(object, pointer)
+        .iter()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect()
 }
 
 /// The entries of the map at a pointer.
@@ -75,7 +88,10 @@ pub(crate) fn set_default(object: &mut Value, pointer: &str, value: Value) {
 pub(crate) fn remove(object: &mut Value, pointer: &str) -> Option<Value> {
     let (parent, key) = pointer.rsplit_once('/')?;
     let key = key.replace("~1", "/").replace("~0", "~");
-    object.pointer_mut(parent)?.as_object_mut()?.shift_remove(&key)
+    object
+        .pointer_mut(parent)?
+        .as_object_mut()?
+        .shift_remove(&key)
 }
 
 /// One segment of a JSON pointer, escaped.
@@ -113,7 +129,9 @@ pub(crate) fn controller_uid(object: &Value) -> Option<&str> {
 
 /// The time as the API writes it, to the second.
 pub(crate) fn now() -> String {
-    jiff::Timestamp::now().strftime("%Y-%m-%dT%H:%M:%SZ").to_string()
+    jiff::Timestamp::now()
+        .strftime("%Y-%m-%dT%H:%M:%SZ")
+        .to_string()
 }
 
 /// The last `length` characters of a generated name, from the alphabet of the real server, which
@@ -130,7 +148,14 @@ pub(crate) fn random_suffix(length: usize) -> String {
 pub(crate) fn new_uid() -> String {
     let digits = hex::encode(fastrand::u128(..).to_be_bytes());
     let part = |from: usize, to: usize| digits.get(from..to).unwrap_or("0");
-    format!("{}-{}-4{}-a{}-{}", part(0, 8), part(8, 12), part(13, 16), part(17, 20), part(20, 32))
+    format!(
+        "{}-{}-4{}-a{}-{}",
+        part(0, 8),
+        part(8, 12),
+        part(13, 16),
+        part(17, 20),
+        part(20, 32)
+    )
 }
 
 /// A short stable name for some content, in the alphabet of generated names.
@@ -155,7 +180,10 @@ mod tests {
         let mut object = json!({});
         set(&mut object, "/metadata/annotations/a~1b", json!("c"));
         assert_eq!(object, json!({"metadata": {"annotations": {"a/b": "c"}}}));
-        assert_eq!(remove(&mut object, "/metadata/annotations/a~1b"), Some(json!("c")));
+        assert_eq!(
+            remove(&mut object, "/metadata/annotations/a~1b"),
+            Some(json!("c"))
+        );
         assert_eq!(object, json!({"metadata": {"annotations": {}}}));
     }
 
@@ -163,6 +191,9 @@ mod tests {
     fn a_uid_has_the_shape_of_a_version_4_uuid() {
         let uid = new_uid();
         assert_eq!(uid.len(), 36);
-        assert_eq!(uid.split('-').map(str::len).collect::<Vec<_>>(), [8, 4, 4, 4, 12]);
+        assert_eq!(
+            uid.split('-').map(str::len).collect::<Vec<_>>(),
+            [8, 4, 4, 4, 12]
+        );
     }
 }

@@ -28,14 +28,24 @@ pub(crate) async fn exec(
     query: &Query,
     mut parts: Parts,
 ) -> ApiResult<Response> {
-    let path = parts.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
-    let circumstance = Circumstance { name: &target.name, path: &path, method: "GET" };
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or("", |path| path.as_str())
+        .to_owned();
+    let circumstance = Circumstance {
+        name: &target.name,
+        path: &path,
+        method: "GET",
+    };
     refuse_by_fault(&api, &target, circumstance)?;
     let pod = find_pod(&api, &target)?;
     let container = choose_container(&pod, query.text("container"))?;
     let upgrade = WebSocketUpgrade::from_request_parts(&mut parts, &()).await;
     let Ok(mut upgrade) = upgrade else {
-        return Err(ApiError::bad_request("unable to upgrade: only WebSocket is served here"));
+        return Err(ApiError::bad_request(
+            "unable to upgrade: only WebSocket is served here",
+        ));
     };
     let offers: Vec<String> = upgrade
         .requested_protocols()
@@ -52,13 +62,19 @@ pub(crate) async fn exec(
         return Ok(refused);
     };
     let Some(running) = api.kubelet.running(document::uid(&pod)) else {
-        return Err(ApiError::internal(format!("container not found (\"{container}\")")));
+        return Err(ApiError::internal(format!(
+            "container not found (\"{container}\")"
+        )));
     };
     let command = query.all("command");
     if command.is_empty() {
-        return Err(ApiError::bad_request("you must specify at least 1 command for the container"));
+        return Err(ApiError::bad_request(
+            "you must specify at least 1 command for the container",
+        ));
     }
-    let started = running.exec(&container, command.clone(), query.flag("stdin")).await;
+    let started = running
+        .exec(&container, command.clone(), query.flag("stdin"))
+        .await;
     let started = started.map_err(|error| ApiError::internal(format!("{error:#}")))?;
     let session = Session {
         orders: orders(&api, circumstance),
@@ -72,7 +88,9 @@ pub(crate) async fn exec(
     };
     upgrade.set_selected_protocol(HeaderValue::from_static(protocol.name()));
     let upgrade = upgrade.max_message_size(64 << 20).max_frame_size(64 << 20);
-    Ok(upgrade.on_upgrade(move |socket| session.serve(socket, started)).into_response())
+    Ok(upgrade
+        .on_upgrade(move |socket| session.serve(socket, started))
+        .into_response())
 }
 
 fn refuse_by_fault(api: &Api, target: &Target, circumstance: Circumstance<'_>) -> ApiResult<()> {
@@ -85,7 +103,9 @@ fn refuse_by_fault(api: &Api, target: &Target, circumstance: Circumstance<'_>) -
         Fault::RefuseExec { code, message } => Some((*code, message.clone())),
         _ => None,
     });
-    let Some((code, message)) = refusal else { return Ok(()) };
+    let Some((code, message)) = refusal else {
+        return Ok(());
+    };
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let reason = match code {
         StatusCode::FORBIDDEN => "Forbidden",
@@ -99,7 +119,9 @@ fn refuse_by_fault(api: &Api, target: &Target, circumstance: Circumstance<'_>) -
 fn orders(api: &Api, circumstance: Circumstance<'_>) -> Orders {
     let faults = &api.faults;
     let strike = |wanted: &Fault| {
-        faults.strike(circumstance, |fault| (fault == wanted).then_some(())).is_some()
+        faults
+            .strike(circumstance, |fault| (fault == wanted).then_some(()))
+            .is_some()
     };
     let close = faults.strike(circumstance, |fault| match fault {
         Fault::CloseWithoutStatus { after_bytes } => Some(*after_bytes),
@@ -145,11 +167,15 @@ fn find_pod(api: &Api, target: &Target) -> ApiResult<Arc<Value>> {
 pub(crate) fn choose_container(pod: &Value, wanted: &str) -> ApiResult<String> {
     let names = |list: &str| -> Vec<String> {
         let containers = document::items(pod, list).iter();
-        containers.map(|container| document::text(container, "/name").to_owned()).collect()
+        containers
+            .map(|container| document::text(container, "/name").to_owned())
+            .collect()
     };
     let (main, init) = (names("/spec/containers"), names("/spec/initContainers"));
-    let default =
-        document::text(pod, "/metadata/annotations/kubectl.kubernetes.io~1default-container");
+    let default = document::text(
+        pod,
+        "/metadata/annotations/kubectl.kubernetes.io~1default-container",
+    );
     match (wanted, main.as_slice()) {
         ("", [only]) => Ok(only.clone()),
         ("", _) if main.iter().any(|name| name == default) => Ok(default.to_owned()),
@@ -158,9 +184,7 @@ pub(crate) fn choose_container(pod: &Value, wanted: &str) -> ApiResult<String> {
             document::name(pod),
             main.join(" ")
         ))),
-        (wanted, _) if main.iter().chain(&init).any(|name| name == wanted) => {
-            Ok(wanted.to_owned())
-        }
+        (wanted, _) if main.iter().chain(&init).any(|name| name == wanted) => Ok(wanted.to_owned()),
         (wanted, _) => Err(ApiError::bad_request(format!(
             "container {wanted} is not valid for pod {}",
             document::name(pod)

@@ -39,8 +39,15 @@ impl Protocol {
 
     /// The first offer that the server knows, newest first as the server prefers it.
     pub(crate) fn choose(offers: &[String], only_v4: bool) -> Option<Self> {
-        let known: &[Self] = if only_v4 { &[Self::V4] } else { &[Self::V5, Self::V4] };
-        known.iter().copied().find(|known| offers.iter().any(|offer| offer == known.name()))
+        let known: &[Self] = if only_v4 {
+            &[Self::V4]
+        } else {
+            &[Self::V5, Self::V4]
+        };
+        known
+            .iter()
+            .copied()
+            .find(|known| offers.iter().any(|offer| offer == known.name()))
     }
 }
 
@@ -126,15 +133,24 @@ mod tests {
         assert_eq!(read(Protocol::V5, &close), Incoming::EndOfInput);
         assert_eq!(read(Protocol::V4, &close), Incoming::Ignored);
         let data = Bytes::from_static(b"\0hello");
-        assert_eq!(read(Protocol::V4, &data), Incoming::Data(Bytes::from_static(b"hello")));
+        assert_eq!(
+            read(Protocol::V4, &data),
+            Incoming::Data(Bytes::from_static(b"hello"))
+        );
     }
 
     #[test]
     fn the_newest_common_protocol_is_chosen() {
-        let both = ["v5.channel.k8s.io".to_owned(), "v4.channel.k8s.io".to_owned()];
+        let both = [
+            "v5.channel.k8s.io".to_owned(),
+            "v4.channel.k8s.io".to_owned(),
+        ];
         assert_eq!(Protocol::choose(&both, false), Some(Protocol::V5));
         assert_eq!(Protocol::choose(&both, true), Some(Protocol::V4));
-        assert_eq!(Protocol::choose(&["v9.channel.k8s.io".to_owned()], false), None);
+        assert_eq!(
+            Protocol::choose(&["v9.channel.k8s.io".to_owned()], false),
+            None
+        );
         assert_eq!(Protocol::choose(&both[..1], true), None);
     }
 }

@@ -65,7 +65,12 @@ impl Session {
     /// Serves until both sides have ended, or as the orders say.
     pub(crate) async fn serve(self, socket: WebSocket, running: RunningCommand) {
         let (mut sink, stream) = socket.split();
-        let RunningCommand { stdin, stdout, stderr, mut status } = running;
+        let RunningCommand {
+            stdin,
+            stdout,
+            stderr,
+            mut status,
+        } = running;
         let gone = CancellationToken::new();
         let tell_gone = gone.clone().drop_guard();
         let reader = Reader {
@@ -115,8 +120,7 @@ impl Session {
             return;
         }
         if !self.orders.close_without_status {
-            let status =
-                exec_frames::status(&self.command, &ended, !self.orders.omit_exit_code);
+            let status = exec_frames::status(&self.command, &ended, !self.orders.omit_exit_code);
             let frame = exec_frames::frame(STATUS, status.to_string().as_bytes());
             if sink.send(Message::Binary(frame)).await.is_err() {
                 return;
@@ -128,7 +132,10 @@ impl Session {
     }
 
     async fn close(&self, sink: &mut Sink) {
-        let frame = CloseFrame { code: 1000, reason: "".into() };
+        let frame = CloseFrame {
+            code: 1000,
+            reason: "".into(),
+        };
         // A client that has gone does not mind.
         let _sent = sink.send(Message::Close(Some(frame))).await;
     }
@@ -206,7 +213,11 @@ impl Session {
     fn count(&self, bytes: u64) {
         let moved = self.moved.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let before = moved - bytes;
-        if self.orders.delete_after.is_some_and(|after| before <= after && moved > after) {
+        if self
+            .orders
+            .delete_after
+            .is_some_and(|after| before <= after && moved > after)
+        {
             kill_pod(&self.api, &self.target, &self.uid);
         }
     }
@@ -214,7 +225,8 @@ impl Session {
 
 /// Deletes the very pod of a session without grace.
 fn kill_pod(api: &Api, target: &Target, uid: &str) {
-    api.store.remove("pods", &target.namespace, &target.name, Some(uid));
+    api.store
+        .remove("pods", &target.namespace, &target.name, Some(uid));
 }
 
 async fn read_some(source: &mut (impl AsyncRead + Unpin), frame: &mut BytesMut) -> usize {
@@ -275,7 +287,10 @@ impl Reader {
         let bytes = data.len() as u64;
         let moved = self.moved.fetch_add(bytes, Ordering::Relaxed) + bytes;
         let before = moved - bytes;
-        if self.delete_after.is_some_and(|after| before <= after && moved > after) {
+        if self
+            .delete_after
+            .is_some_and(|after| before <= after && moved > after)
+        {
             kill_pod(&self.api, &self.target, &self.uid);
         }
         pace(bytes, self.rate).await;

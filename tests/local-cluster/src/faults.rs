@@ -8,7 +8,11 @@ use serde::{Deserialize, Serialize};
 
 /// What goes wrong.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "fault", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "fault",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Fault {
     /// The connection of an exec is dropped without a Close frame after so many bytes of output.
     CutExec {
@@ -234,18 +238,32 @@ impl Board {
         let until = rule
             .milliseconds_left
             .and_then(|left| Instant::now().checked_add(Duration::from_millis(left)));
-        rules.active.push(Active { posted: Posted { id, struck: 0, rule }, passed: 0, until });
+        rules.active.push(Active {
+            posted: Posted {
+                id,
+                struck: 0,
+                rule,
+            },
+            passed: 0,
+            until,
+        });
         id
     }
 
     /// The rules, also those that have struck for the last time.
     pub(crate) fn posted(&self) -> Vec<Posted> {
-        self.lock().active.iter().map(|active| active.posted.clone()).collect()
+        self.lock()
+            .active
+            .iter()
+            .map(|active| active.posted.clone())
+            .collect()
     }
 
     /// Removes one rule, or all.
     pub(crate) fn remove(&self, id: Option<u64>) {
-        self.lock().active.retain(|active| id.is_some_and(|id| id != active.posted.id));
+        self.lock()
+            .active
+            .retain(|active| id.is_some_and(|id| id != active.posted.id));
     }
 
     /// The first fault of the wanted sort that strikes here and now, counted as a strike.
@@ -275,12 +293,16 @@ impl Board {
         let mut rules = self.lock();
         for active in &mut rules.active {
             let rule = &active.posted.rule;
-            let over = rule.count.is_some_and(|count| active.posted.struck >= count)
+            let over = rule
+                .count
+                .is_some_and(|count| active.posted.struck >= count)
                 || active.until.is_some_and(|until| Instant::now() > until);
             if over || !rule.covers(circumstance) {
                 continue;
             }
-            let Some(found) = wanted(&rule.fault) else { continue };
+            let Some(found) = wanted(&rule.fault) else {
+                continue;
+            };
             if rule.skip.is_some_and(|skip| active.passed < skip) {
                 active.passed += u32::from(counted);
                 continue;
@@ -295,11 +317,16 @@ impl Board {
 impl Rule {
     fn covers(&self, circumstance: Circumstance<'_>) -> bool {
         let part = |wanted: &Option<String>, text: &str| {
-            wanted.as_ref().is_none_or(|wanted| text.contains(wanted.as_str()))
+            wanted
+                .as_ref()
+                .is_none_or(|wanted| text.contains(wanted.as_str()))
         };
         part(&self.name, circumstance.name)
             && part(&self.path, circumstance.path)
-            && self.method.as_ref().is_none_or(|method| method == circumstance.method)
+            && self
+                .method
+                .as_ref()
+                .is_none_or(|method| method == circumstance.method)
     }
 }
 
@@ -308,8 +335,15 @@ mod tests {
     use super::*;
 
     fn strikes(board: &Board, name: &str) -> bool {
-        let circumstance = Circumstance { name, ..Circumstance::default() };
-        board.strike(circumstance, |fault| (*fault == Fault::V4Only).then_some(())).is_some()
+        let circumstance = Circumstance {
+            name,
+            ..Circumstance::default()
+        };
+        board
+            .strike(circumstance, |fault| {
+                (*fault == Fault::V4Only).then_some(())
+            })
+            .is_some()
     }
 
     #[test]
@@ -326,7 +360,12 @@ mod tests {
     fn rules_read_as_flat_json() {
         let text = r#"{"fault": "cutExec", "afterBytes": 7, "name": "mysql", "count": 1}"#;
         let rule: Rule = serde_json::from_str(text).unwrap();
-        assert_eq!(rule, Rule::new(Fault::CutExec { after_bytes: 7 }).named("mysql").times(1));
+        assert_eq!(
+            rule,
+            Rule::new(Fault::CutExec { after_bytes: 7 })
+                .named("mysql")
+                .times(1)
+        );
         assert!(serde_json::from_str::<Rule>(r#"{"fault": "nonsense"}"#).is_err());
     }
 }

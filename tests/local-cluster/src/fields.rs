@@ -24,8 +24,15 @@ pub(crate) enum Counting {
 /// The members that identify an item of a list, if the list is a map by key.
 pub(crate) fn merge_keys(field: &str, parent: &str) -> Option<&'static [&'static str]> {
     match (field, parent) {
-        ("containers" | "initContainers" | "ephemeralContainers" | "env" | "volumes"
-        | "imagePullSecrets", _) => Some(&["name"]),
+        (
+            "containers"
+            | "initContainers"
+            | "ephemeralContainers"
+            | "env"
+            | "volumes"
+            | "imagePullSecrets",
+            _,
+        ) => Some(&["name"]),
         ("volumeMounts", _) => Some(&["mountPath"]),
         ("volumeDevices", _) => Some(&["devicePath"]),
         ("ports", "containers" | "initContainers") => Some(&["containerPort", "protocol"]),
@@ -46,14 +53,22 @@ pub(crate) fn is_set(field: &str) -> bool {
 fn is_atomic_map(field: &str) -> bool {
     matches!(
         field,
-        "selector" | "nodeSelector" | "secretKeyRef" | "configMapKeyRef" | "fieldRef"
-            | "resourceFieldRef" | "labelSelector"
+        "selector"
+            | "nodeSelector"
+            | "secretKeyRef"
+            | "configMapKeyRef"
+            | "fieldRef"
+            | "resourceFieldRef"
+            | "labelSelector"
     )
 }
 
 /// Members that the server writes even when they are empty, so that nobody owns them as such.
 fn is_always_there(field: &str) -> bool {
-    matches!(field, "metadata" | "spec" | "status" | "template" | "strategy" | "containers")
+    matches!(
+        field,
+        "metadata" | "spec" | "status" | "template" | "strategy" | "containers"
+    )
 }
 
 /// The fields of an object that can be owned. `typed` is false for custom kinds, whose lists are
@@ -70,7 +85,10 @@ pub(crate) fn collect(object: &Value, counting: Counting, typed: bool) -> Fields
                     map.retain(|key, _| {
                         matches!(
                             key.as_str(),
-                            "labels" | "annotations" | "finalizers" | "ownerReferences"
+                            "labels"
+                                | "annotations"
+                                | "finalizers"
+                                | "ownerReferences"
                                 | "generateName"
                         )
                     });
@@ -130,7 +148,11 @@ impl Collector {
             }
             return;
         }
-        let keys = if self.typed { merge_keys(field, parent) } else { None };
+        let keys = if self.typed {
+            merge_keys(field, parent)
+        } else {
+            None
+        };
         let Some(keys) = keys.filter(|_| !list.is_empty()) else {
             out.insert(path.to_vec(), value.clone());
             return;
@@ -194,7 +216,9 @@ pub(crate) fn to_fields_v1(set: &FieldSet) -> Value {
     for path in set {
         let mut place = &mut root;
         for segment in path {
-            place = crate::document::as_map(place).entry(segment).or_insert_with(|| json!({}));
+            place = crate::document::as_map(place)
+                .entry(segment)
+                .or_insert_with(|| json!({}));
         }
     }
     for path in set {
@@ -219,7 +243,9 @@ pub(crate) fn from_fields_v1(fields: &Value) -> FieldSet {
 }
 
 fn read(fields: &Value, path: &mut Path, set: &mut FieldSet) {
-    let Some(map) = fields.as_object() else { return };
+    let Some(map) = fields.as_object() else {
+        return;
+    };
     if (map.is_empty() || map.contains_key(".")) && !path.is_empty() {
         set.insert(path.clone());
     }
@@ -271,7 +297,10 @@ mod tests {
     fn an_update_owns_the_map_it_makes_and_an_apply_does_not() {
         let object = json!({"data": {"x": "1"}});
         let set = |counting| collect(&object, counting, true).into_keys().collect();
-        assert_eq!(to_fields_v1(&set(Counting::Applied)), json!({"f:data": {"f:x": {}}}));
+        assert_eq!(
+            to_fields_v1(&set(Counting::Applied)),
+            json!({"f:data": {"f:x": {}}})
+        );
         assert_eq!(
             to_fields_v1(&set(Counting::Updated)),
             json!({"f:data": {".": {}, "f:x": {}}})
@@ -285,6 +314,9 @@ mod tests {
             .into_keys()
             .map(|path| readable(&path))
             .collect();
-        assert!(paths.contains(&".spec.containers[name=\"x\"].image".to_owned()), "{paths:?}");
+        assert!(
+            paths.contains(&".spec.containers[name=\"x\"].image".to_owned()),
+            "{paths:?}"
+        );
     }
 }

@@ -30,7 +30,10 @@ pub(crate) struct Kubelet {
 
 impl std::fmt::Debug for Kubelet {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        formatter.debug_struct("Kubelet").field("volumes", &self.volumes).finish_non_exhaustive()
+        formatter
+            .debug_struct("Kubelet")
+            .field("volumes", &self.volumes)
+            .finish_non_exhaustive()
     }
 }
 
@@ -42,7 +45,13 @@ impl Kubelet {
         runtime: Arc<dyn ContainerRuntime>,
         volumes: PathBuf,
     ) -> Self {
-        Self { store, faults, runtime, volumes, running: Mutex::default() }
+        Self {
+            store,
+            faults,
+            runtime,
+            volumes,
+            running: Mutex::default(),
+        }
     }
 
     /// The processes of a pod, if it has been started and not yet ended.
@@ -53,7 +62,9 @@ impl Kubelet {
     /// Whether processes still run whose pod object is gone.
     fn has_orphans(&self) -> bool {
         let (_, pods) = self.store.list("pods", None);
-        self.lock().keys().any(|uid| !pods.iter().any(|pod| document::uid(pod) == uid))
+        self.lock()
+            .keys()
+            .any(|uid| !pods.iter().any(|pod| document::uid(pod) == uid))
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<String, Arc<dyn RunningPod>>> {
@@ -68,8 +79,10 @@ impl Kubelet {
         loop {
             versions.borrow_and_update();
             let (_, pods) = self.store.list("pods", None);
-            let present: BTreeSet<String> =
-                pods.iter().map(|pod| document::uid(pod).to_owned()).collect();
+            let present: BTreeSet<String> = pods
+                .iter()
+                .map(|pod| document::uid(pod).to_owned())
+                .collect();
             for pod in pods {
                 if known.insert(document::uid(&pod).to_owned()) {
                     lives.spawn(life::live(Arc::clone(&self), pod));

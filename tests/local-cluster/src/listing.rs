@@ -27,12 +27,25 @@ pub(crate) fn list(store: &Store, target: &Target, query: &Query) -> ApiResult<V
         .filter(|object| selector.matches(object))
         .collect();
     let limit = query.number("limit").filter(|limit| *limit > 0);
-    let limit = limit.and_then(|limit| usize::try_from(limit).ok()).unwrap_or(usize::MAX);
-    let page = matching.iter().take(limit).map(|object| as_item(resource, object)).collect();
+    let limit = limit
+        .and_then(|limit| usize::try_from(limit).ok())
+        .unwrap_or(usize::MAX);
+    let page = matching
+        .iter()
+        .take(limit)
+        .map(|object| as_item(resource, object))
+        .collect();
     let mut metadata = json!({"resourceVersion": version.to_string()});
-    if let Some(last) = matching.get(limit.saturating_sub(1)).filter(|_| matching.len() > limit) {
+    if let Some(last) = matching
+        .get(limit.saturating_sub(1))
+        .filter(|_| matching.len() > limit)
+    {
         let next = format!("{}\u{0}", key(target, last));
-        document::set(&mut metadata, "/continue", json!(write_token(version, &next)));
+        document::set(
+            &mut metadata,
+            "/continue",
+            json!(write_token(version, &next)),
+        );
         if selector.is_empty() {
             let remaining = matching.len() - limit;
             document::set(&mut metadata, "/remainingItemCount", json!(remaining));

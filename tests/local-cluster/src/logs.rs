@@ -34,11 +34,16 @@ pub(crate) async fn logs(api: Arc<Api>, target: &Target, query: &Query) -> ApiRe
         )));
     };
     let path = running.logs(&container);
-    let tail = query.number("tailLines").and_then(|lines| usize::try_from(lines).ok());
+    let tail = query
+        .number("tailLines")
+        .and_then(|lines| usize::try_from(lines).ok());
     let text = tokio::fs::read(&path).await.unwrap_or_default();
     let length = text.len();
     let mut shown = last_lines(&text, tail).to_vec();
-    if let Some(limit) = query.number("limitBytes").and_then(|limit| usize::try_from(limit).ok()) {
+    if let Some(limit) = query
+        .number("limitBytes")
+        .and_then(|limit| usize::try_from(limit).ok())
+    {
         shown.truncate(limit);
     }
     let body = if query.flag("follow") {
@@ -49,7 +54,9 @@ pub(crate) async fn logs(api: Arc<Api>, target: &Target, query: &Query) -> ApiRe
         Body::from(shown)
     };
     let mut response = Response::new(body);
-    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain"));
     Ok(response)
 }
 

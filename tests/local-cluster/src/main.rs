@@ -8,8 +8,8 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
-use local_cluster::{Place, Server};
 use local_cluster::pods::{Runtime, RuntimeOptions};
+use local_cluster::{Place, Server};
 use serde_json::json;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -57,7 +57,10 @@ fn main() -> ExitCode {
     let Arguments::Serve(arguments) = Arguments::parse();
     let filter = tracing_subscriber::EnvFilter::try_from_env("LOCAL_CLUSTER_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("warn"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .init();
     match run(arguments) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -80,16 +83,27 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
     let existed = state.exists();
     fs_err::create_dir_all(&state).context("failed to make the state folder")?;
     let state = fs_err::canonicalize(&state).context("failed to find the state folder")?;
-    let options =
-        RuntimeOptions { state: state.join("pods"), layer: arguments.layer, helper: None };
+    let options = RuntimeOptions {
+        state: state.join("pods"),
+        layer: arguments.layer,
+        helper: None,
+    };
     let pods = Runtime::new(options).context("failed to start the pod runtime")?;
-    let place =
-        Place { state: state.clone(), port: arguments.port, templates: arguments.templates };
+    let place = Place {
+        state: state.clone(),
+        port: arguments.port,
+        templates: arguments.templates,
+    };
     let server = Server::start(Arc::new(pods), place).await?;
-    let kubeconfig = arguments.kubeconfig.unwrap_or_else(|| state.join("kubeconfig"));
+    let kubeconfig = arguments
+        .kubeconfig
+        .unwrap_or_else(|| state.join("kubeconfig"));
     let access = server.access();
-    fs_err::write(&kubeconfig, access.kubeconfig(&arguments.namespace).to_string())
-        .context("failed to write the kubeconfig")?;
+    fs_err::write(
+        &kubeconfig,
+        access.kubeconfig(&arguments.namespace).to_string(),
+    )
+    .context("failed to write the kubeconfig")?;
     let ready = json!({"kubeconfig": kubeconfig, "url": access.url});
     writeln!(std::io::stdout(), "{ready}").context("failed to say that the cluster is ready")?;
     wait_for_end(arguments.lifeline).await?;

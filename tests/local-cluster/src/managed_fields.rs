@@ -90,7 +90,10 @@ pub(crate) fn read(object: &Value) -> Vec<Entry> {
             api_version: document::text(entry, "/apiVersion").to_owned(),
             subresource: document::text(entry, "/subresource").to_owned(),
             time: document::text(entry, "/time").to_owned(),
-            fields: entry.get("fieldsV1").map(fields::from_fields_v1).unwrap_or_default(),
+            fields: entry
+                .get("fieldsV1")
+                .map(fields::from_fields_v1)
+                .unwrap_or_default(),
         })
         .collect()
 }
@@ -99,8 +102,11 @@ pub(crate) fn read(object: &Value) -> Vec<Entry> {
 pub(crate) fn write(object: &mut Value, mut entries: Vec<Entry>) {
     entries.retain(|entry| !entry.fields.is_empty());
     entries.sort_by(|one, two| {
-        (one.operation.as_text(), &one.time, &one.manager)
-            .cmp(&(two.operation.as_text(), &two.time, &two.manager))
+        (one.operation.as_text(), &one.time, &one.manager).cmp(&(
+            two.operation.as_text(),
+            &two.time,
+            &two.manager,
+        ))
     });
     if entries.is_empty() {
         document::remove(object, "/metadata/managedFields");
@@ -137,16 +143,23 @@ pub(crate) fn track_update(previous: Option<&Value>, object: &mut Value, manager
         .filter(|(path, value)| old.get(*path) != Some(*value))
         .map(|(path, _)| path.clone())
         .collect();
-    let gone: FieldSet = old.keys().filter(|path| !new.contains_key(*path)).cloned().collect();
+    let gone: FieldSet = old
+        .keys()
+        .filter(|path| !new.contains_key(*path))
+        .cloned()
+        .collect();
     let mut entries = read(object);
     if !changed.is_empty() || !gone.is_empty() {
         for entry in &mut entries {
-            entry.fields.retain(|path| !gone.contains(path) && !changed.contains(path));
+            entry
+                .fields
+                .retain(|path| !gone.contains(path) && !changed.contains(path));
         }
     }
     if !changed.is_empty() {
-        let own =
-            entries.iter_mut().find(|entry| entry.belongs_to(manager, Operation::Update));
+        let own = entries
+            .iter_mut()
+            .find(|entry| entry.belongs_to(manager, Operation::Update));
         if let Some(own) = own {
             own.fields.extend(changed);
             own.time = document::now();

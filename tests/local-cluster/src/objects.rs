@@ -10,9 +10,9 @@ use crate::document::{self, set};
 use crate::managed_fields::Manager;
 use crate::request::{Query, Target};
 use crate::resources::Resource;
+use crate::settling::settle;
 use crate::status::{ApiError, ApiResult};
 use crate::store::{Refusal, Store};
-use crate::settling::settle;
 use crate::{patch_apply, patch_strategic, validation};
 
 /// A body and how it is to be read.
@@ -85,7 +85,11 @@ pub(crate) fn create_object(
         check_namespace(store, resource, &target.namespace, document::name(&object))?;
     }
     if store
-        .get(&resource.collection(), &target.namespace, document::name(&object))
+        .get(
+            &resource.collection(),
+            &target.namespace,
+            document::name(&object),
+        )
         .is_some()
     {
         return Err(ApiError::already_exists(resource, document::name(&object)));
@@ -103,7 +107,11 @@ pub(crate) fn create_object(
 /// Reads one object.
 pub(crate) fn read(store: &Store, target: &Target) -> ApiResult<Arc<Value>> {
     store
-        .get(&target.resource.collection(), &target.namespace, &target.name)
+        .get(
+            &target.resource.collection(),
+            &target.namespace,
+            &target.name,
+        )
         .ok_or_else(|| ApiError::not_found(&target.resource, &target.name))
 }
 
@@ -126,7 +134,13 @@ pub(crate) fn replace(
     place(target, &mut object)?;
     change(store, target, query.dry_run()?, |live| {
         check_version(&target.resource, live, &object)?;
-        settle(&target.resource, Some(live), object, &target.subresource, Some(manager))
+        settle(
+            &target.resource,
+            Some(live),
+            object,
+            &target.subresource,
+            Some(manager),
+        )
     })
 }
 
@@ -147,7 +161,13 @@ pub(crate) fn patch(
         let mut object = live.clone();
         patch.apply_to(&mut object)?;
         check_version(resource, live, &object)?;
-        settle(resource, Some(live), object, &target.subresource, Some(manager))
+        settle(
+            resource,
+            Some(live),
+            object,
+            &target.subresource,
+            Some(manager),
+        )
     })?;
     Ok((changed, false))
 }
@@ -164,9 +184,9 @@ impl Patch {
     /// Reads a patch by its media type.
     pub(crate) fn parse(body: Body<'_>, resource: &Resource) -> ApiResult<Self> {
         match body.media_type() {
-            "application/json-patch+json" => {
-                Ok(Self::Json(serde_json::from_slice(body.bytes).map_err(ApiError::bad_request_by)?))
-            }
+            "application/json-patch+json" => Ok(Self::Json(
+                serde_json::from_slice(body.bytes).map_err(ApiError::bad_request_by)?,
+            )),
             "application/merge-patch+json" => Ok(Self::Merge(body.any()?)),
             "application/strategic-merge-patch+json" if !resource.is_custom() => {
                 Ok(Self::Strategic(body.any()?))
@@ -212,7 +232,10 @@ fn apply(
     let mut configuration = body.parse(resource)?;
     place(target, &mut configuration)?;
     let (force, dry_run) = (query.flag("force"), query.dry_run()?);
-    if store.get(&resource.collection(), &target.namespace, &target.name).is_none() {
+    if store
+        .get(&resource.collection(), &target.namespace, &target.name)
+        .is_none()
+    {
         if !target.subresource.is_empty() {
             return Err(ApiError::not_found(resource, &target.name));
         }
@@ -240,9 +263,12 @@ pub(crate) fn change(
         return Ok(Arc::new(change(&*read(store, target)?)?));
     }
     let changed = store
-        .update(&resource.collection(), &target.namespace, &target.name, |live| {
-            change(live).map_err(Failure::Api)
-        })
+        .update(
+            &resource.collection(),
+            &target.namespace,
+            &target.name,
+            |live| change(live).map_err(Failure::Api),
+        )
         .map_err(|failure| match failure {
             Failure::Api(error) => error,
             Failure::Missing => ApiError::not_found(resource, &target.name),
@@ -255,7 +281,12 @@ pub(crate) fn change(
         && resource.kind != "Pod"
     {
         let uid = document::uid(&changed);
-        store.remove(&resource.collection(), &target.namespace, &target.name, Some(uid));
+        store.remove(
+            &resource.collection(),
+            &target.namespace,
+            &target.name,
+            Some(uid),
+        );
     }
     Ok(changed)
 }

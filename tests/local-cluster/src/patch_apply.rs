@@ -94,7 +94,10 @@ fn conflicts(
 fn refusal(conflicts: &[(String, Path)]) -> ApiError {
     let count = conflicts.len();
     let message = if let [(owner, path)] = conflicts {
-        format!("Apply failed with 1 conflict: conflict with {owner}: {}", fields::readable(path))
+        format!(
+            "Apply failed with 1 conflict: conflict with {owner}: {}",
+            fields::readable(path)
+        )
     } else {
         let mut owners: Vec<&str> = conflicts.iter().map(|(owner, _)| owner.as_str()).collect();
         owners.dedup();
@@ -116,8 +119,7 @@ fn refusal(conflicts: &[(String, Path)]) -> ApiError {
             })
         })
         .collect();
-    ApiError::new(StatusCode::CONFLICT, "Conflict", message)
-        .with_details(json!({"causes": causes}))
+    ApiError::new(StatusCode::CONFLICT, "Conflict", message).with_details(json!({"causes": causes}))
 }
 
 /// What the manager applied before, applies no more, and nobody else owns.
@@ -136,14 +138,20 @@ fn no_longer_applied(entries: &[Entry], applied: &FieldSet, manager: &Manager) -
 
 /// Removes a field, and the maps that it leaves empty.
 fn take_out(object: &mut Value, path: &[String]) {
-    let Some((segment, rest)) = path.split_first() else { return };
+    let Some((segment, rest)) = path.split_first() else {
+        return;
+    };
     if let Some(name) = segment.strip_prefix("f:") {
-        let Some(map) = object.as_object_mut() else { return };
+        let Some(map) = object.as_object_mut() else {
+            return;
+        };
         if rest.is_empty() {
             map.shift_remove(name);
             return;
         }
-        let Some(child) = map.get_mut(name) else { return };
+        let Some(child) = map.get_mut(name) else {
+            return;
+        };
         take_out(child, rest);
         let empty = child.as_object().is_some_and(serde_json::Map::is_empty)
             || child.as_array().is_some_and(Vec::is_empty);
@@ -169,7 +177,13 @@ fn merge(current: &mut Value, wanted: &Value, field: &str, parent: &str, custom:
                 if value.is_null() {
                     continue;
                 }
-                merge(current.entry(key).or_insert(Value::Null), value, key, field, custom);
+                merge(
+                    current.entry(key).or_insert(Value::Null),
+                    value,
+                    key,
+                    field,
+                    custom,
+                );
             }
         }
         Value::Object(_) => {
@@ -177,11 +191,21 @@ fn merge(current: &mut Value, wanted: &Value, field: &str, parent: &str, custom:
         }
         Value::Array(items) if fields::is_set(field) => {
             let mut list = current.as_array().cloned().unwrap_or_default();
-            list.extend(items.iter().filter(|item| !list.contains(item)).cloned().collect::<Vec<_>>());
+            list.extend(
+                items
+                    .iter()
+                    .filter(|item| !list.contains(item))
+                    .cloned()
+                    .collect::<Vec<_>>(),
+            );
             *current = Value::Array(list);
         }
         Value::Array(items) => {
-            let keys = if custom { None } else { fields::merge_keys(field, parent) };
+            let keys = if custom {
+                None
+            } else {
+                fields::merge_keys(field, parent)
+            };
             let Some(keys) = keys else {
                 *current = wanted.clone();
                 return;
@@ -239,7 +263,13 @@ mod tests {
     fn the_same_value_is_shared_and_goes_when_its_last_owner_drops_it() {
         let configuration = json!({"data": {"a": "1"}, "metadata": {"labels": {"x": "y"}}});
         let live = apply(None, &configuration, &manager("one"), false).unwrap();
-        let live = apply(Some(&live), &json!({"data": {"a": "1"}}), &manager("two"), false).unwrap();
+        let live = apply(
+            Some(&live),
+            &json!({"data": {"a": "1"}}),
+            &manager("two"),
+            false,
+        )
+        .unwrap();
         let live = apply(Some(&live), &json!({}), &manager("one"), false).unwrap();
         assert_eq!(live.pointer("/data/a"), Some(&json!("1")));
         assert_eq!(live.pointer("/metadata/labels"), None);

@@ -23,8 +23,10 @@ fn merge_value(current: &mut Value, patch: &Value, field: &str, parent: &str) {
 fn merge_map(current: &mut Value, patch: &Map<String, Value>, field: &str) {
     if patch.get("$patch").and_then(Value::as_str) == Some("replace") {
         let kept = patch.iter().filter(|(key, _)| !key.starts_with('$'));
-        *current =
-            Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect());
+        *current = Value::Object(
+            kept.map(|(key, value)| (key.clone(), value.clone()))
+                .collect(),
+        );
         return;
     }
     if let Some(keys) = patch.get("$retainKeys").and_then(Value::as_array)
@@ -41,9 +43,7 @@ fn merge_map(current: &mut Value, patch: &Map<String, Value>, field: &str) {
             }
         } else if key.starts_with('$') {
             // The other directives are read where they apply.
-        } else if value.is_null()
-            || value.get("$patch").and_then(Value::as_str) == Some("delete")
-        {
+        } else if value.is_null() || value.get("$patch").and_then(Value::as_str) == Some("delete") {
             map.shift_remove(key);
         } else {
             merge_value(map.entry(key).or_insert(Value::Null), value, key, field);
@@ -60,7 +60,11 @@ fn merge_map(current: &mut Value, patch: &Map<String, Value>, field: &str) {
 }
 
 fn merge_list(current: &mut Value, patch: &[Value], field: &str, parent: &str) {
-    let directive = |item: &Value| item.get("$patch").and_then(Value::as_str).map(str::to_owned);
+    let directive = |item: &Value| {
+        item.get("$patch")
+            .and_then(Value::as_str)
+            .map(str::to_owned)
+    };
     let replaced = patch.iter().any(|item| {
         directive(item).as_deref() == Some("replace")
             && item.as_object().is_some_and(|map| map.len() == 1)
@@ -76,13 +80,18 @@ fn merge_list(current: &mut Value, patch: &[Value], field: &str, parent: &str) {
     }
     let Value::Array(items) = current else { return };
     let Some(key) = key else {
-        let new: Vec<Value> =
-            patch.iter().filter(|item| !items.contains(item)).cloned().collect();
+        let new: Vec<Value> = patch
+            .iter()
+            .filter(|item| !items.contains(item))
+            .cloned()
+            .collect();
         items.extend(new);
         return;
     };
     for item in patch {
-        let position = items.iter().position(|known| known.get(key) == item.get(key));
+        let position = items
+            .iter()
+            .position(|known| known.get(key) == item.get(key));
         match (directive(item).as_deref(), position) {
             (Some("delete"), Some(position)) => {
                 items.remove(position);
@@ -168,6 +177,10 @@ mod tests {
             json!({"metadata": {"$deleteFromPrimitiveList/finalizers": ["a"], "finalizers": ["c"]}}),
             json!({"metadata": {"finalizers": ["b", "c"]}}),
         );
-        check(json!({"data": {"a": "1", "b": "2"}}), json!({"data": {"a": null}}), json!({"data": {"b": "2"}}));
+        check(
+            json!({"data": {"a": "1", "b": "2"}}),
+            json!({"data": {"a": null}}),
+            json!({"data": {"b": "2"}}),
+        );
     }
 }

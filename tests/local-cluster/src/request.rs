@@ -61,7 +61,11 @@ impl Target {
 
     /// The namespace to look in, or none for all.
     pub(crate) fn scope(&self) -> Option<&str> {
-        if self.namespace.is_empty() { None } else { Some(&self.namespace) }
+        if self.namespace.is_empty() {
+            None
+        } else {
+            Some(&self.namespace)
+        }
     }
 
     /// The verb as authorization names it.
@@ -104,12 +108,17 @@ impl Query {
     /// Parses what follows the `?`.
     pub(crate) fn parse(query: Option<&str>) -> Self {
         let pairs = form_urlencoded::parse(query.unwrap_or("").as_bytes());
-        Self { pairs: pairs.into_owned().collect() }
+        Self {
+            pairs: pairs.into_owned().collect(),
+        }
     }
 
     /// The first value of a name, or `""`.
     pub(crate) fn text(&self, name: &str) -> &str {
-        self.pairs.iter().find(|(key, _)| key == name).map_or("", |(_, value)| value)
+        self.pairs
+            .iter()
+            .find(|(key, _)| key == name)
+            .map_or("", |(_, value)| value)
     }
 
     /// All values of a name, in order.
@@ -152,7 +161,11 @@ impl Query {
 
     /// The selectors.
     pub(crate) fn selector(&self, resource: &Resource) -> ApiResult<Selector> {
-        Selector::parse(self.text("labelSelector"), self.text("fieldSelector"), resource)
+        Selector::parse(
+            self.text("labelSelector"),
+            self.text("fieldSelector"),
+            resource,
+        )
     }
 }
 
@@ -176,7 +189,10 @@ mod tests {
 
     #[test]
     fn paths_are_taken_apart_as_the_api_defines_them() {
-        check("/api/v1/namespaces/a/pods/b/exec", Some(("pods", "a", "b", "exec")));
+        check(
+            "/api/v1/namespaces/a/pods/b/exec",
+            Some(("pods", "a", "b", "exec")),
+        );
         check("/api/v1/namespaces", Some(("namespaces", "", "", "")));
         check("/api/v1/namespaces/a", Some(("namespaces", "", "a", "")));
         check("/api/v1/pods", Some(("pods", "", "", "")));

@@ -99,41 +99,188 @@ const BUILT_IN_GROUPS: &[&str] = &[
 ];
 
 /// Group and version, plural, kind, short names, sub-resources.
-type Row = (&'static str, &'static str, &'static str, &'static str, &'static [&'static str], &'static [&'static str]);
+type Row = (
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static str,
+    &'static [&'static str],
+    &'static [&'static str],
+);
 
 const NAMESPACED: &[Row] = &[
     ("", "v1", "configmaps", "ConfigMap", &["cm"], &[]),
     ("", "v1", "events", "Event", &["ev"], &[]),
-    ("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", &["pvc"], &["status"]),
+    (
+        "",
+        "v1",
+        "persistentvolumeclaims",
+        "PersistentVolumeClaim",
+        &["pvc"],
+        &["status"],
+    ),
     ("", "v1", "pods", "Pod", &["po"], &["exec", "log", "status"]),
-    ("", "v1", "replicationcontrollers", "ReplicationController", &["rc"], &["scale", "status"]),
+    (
+        "",
+        "v1",
+        "replicationcontrollers",
+        "ReplicationController",
+        &["rc"],
+        &["scale", "status"],
+    ),
     ("", "v1", "secrets", "Secret", &[], &[]),
     ("", "v1", "serviceaccounts", "ServiceAccount", &["sa"], &[]),
     ("", "v1", "services", "Service", &["svc"], &["status"]),
-    ("apps", "v1", "deployments", "Deployment", &["deploy"], &["scale", "status"]),
-    ("apps", "v1", "replicasets", "ReplicaSet", &["rs"], &["scale", "status"]),
-    ("apps", "v1", "statefulsets", "StatefulSet", &["sts"], &["scale", "status"]),
-    ("apps.openshift.io", "v1", "deploymentconfigs", "DeploymentConfig", &["dc"], &["instantiate", "scale", "status"]),
-    ("template.openshift.io", "v1", "processedtemplates", "Template", &[], &[]),
-    ("template.openshift.io", "v1", "templates", "Template", &[], &[]),
-    ("route.openshift.io", "v1", "routes", "Route", &[], &["status"]),
+    (
+        "apps",
+        "v1",
+        "deployments",
+        "Deployment",
+        &["deploy"],
+        &["scale", "status"],
+    ),
+    (
+        "apps",
+        "v1",
+        "replicasets",
+        "ReplicaSet",
+        &["rs"],
+        &["scale", "status"],
+    ),
+    (
+        "apps",
+        "v1",
+        "statefulsets",
+        "StatefulSet",
+        &["sts"],
+        &["scale", "status"],
+    ),
+    (
+        "apps.openshift.io",
+        "v1",
+        "deploymentconfigs",
+        "DeploymentConfig",
+        &["dc"],
+        &["instantiate", "scale", "status"],
+    ),
+    (
+        "template.openshift.io",
+        "v1",
+        "processedtemplates",
+        "Template",
+        &[],
+        &[],
+    ),
+    (
+        "template.openshift.io",
+        "v1",
+        "templates",
+        "Template",
+        &[],
+        &[],
+    ),
+    (
+        "route.openshift.io",
+        "v1",
+        "routes",
+        "Route",
+        &[],
+        &["status"],
+    ),
     ("rbac.authorization.k8s.io", "v1", "roles", "Role", &[], &[]),
-    ("rbac.authorization.k8s.io", "v1", "rolebindings", "RoleBinding", &[], &[]),
-    ("apps.3scale.net", "v1alpha1", "apimanagers", "APIManager", &[], &["status"]),
-    ("apps.3scale.net", "v1alpha1", "apimanagerbackups", "APIManagerBackup", &[], &["status"]),
-    ("apps.3scale.net", "v1alpha1", "apimanagerrestores", "APIManagerRestore", &[], &["status"]),
-    ("capabilities.3scale.net", "v1beta1", "tenants", "Tenant", &[], &["status"]),
-    ("capabilities.3scale.net", "v1beta1", "products", "Product", &[], &["status"]),
-    ("capabilities.3scale.net", "v1beta1", "backends", "Backend", &[], &["status"]),
+    (
+        "rbac.authorization.k8s.io",
+        "v1",
+        "rolebindings",
+        "RoleBinding",
+        &[],
+        &[],
+    ),
+    (
+        "apps.3scale.net",
+        "v1alpha1",
+        "apimanagers",
+        "APIManager",
+        &[],
+        &["status"],
+    ),
+    (
+        "apps.3scale.net",
+        "v1alpha1",
+        "apimanagerbackups",
+        "APIManagerBackup",
+        &[],
+        &["status"],
+    ),
+    (
+        "apps.3scale.net",
+        "v1alpha1",
+        "apimanagerrestores",
+        "APIManagerRestore",
+        &[],
+        &["status"],
+    ),
+    (
+        "capabilities.3scale.net",
+        "v1beta1",
+        "tenants",
+        "Tenant",
+        &[],
+        &["status"],
+    ),
+    (
+        "capabilities.3scale.net",
+        "v1beta1",
+        "products",
+        "Product",
+        &[],
+        &["status"],
+    ),
+    (
+        "capabilities.3scale.net",
+        "v1beta1",
+        "backends",
+        "Backend",
+        &[],
+        &["status"],
+    ),
 ];
 
 const CLUSTER_WIDE: &[Row] = &[
     ("", "v1", "namespaces", "Namespace", &["ns"], &["status"]),
     ("", "v1", "nodes", "Node", &["no"], &["status"]),
-    ("", "v1", "persistentvolumes", "PersistentVolume", &["pv"], &["status"]),
-    ("authorization.k8s.io", "v1", "selfsubjectaccessreviews", "SelfSubjectAccessReview", &[], &[]),
-    ("apiextensions.k8s.io", "v1", "customresourcedefinitions", "CustomResourceDefinition", &["crd", "crds"], &["status"]),
-    ("storage.k8s.io", "v1", "storageclasses", "StorageClass", &["sc"], &[]),
+    (
+        "",
+        "v1",
+        "persistentvolumes",
+        "PersistentVolume",
+        &["pv"],
+        &["status"],
+    ),
+    (
+        "authorization.k8s.io",
+        "v1",
+        "selfsubjectaccessreviews",
+        "SelfSubjectAccessReview",
+        &[],
+        &[],
+    ),
+    (
+        "apiextensions.k8s.io",
+        "v1",
+        "customresourcedefinitions",
+        "CustomResourceDefinition",
+        &["crd", "crds"],
+        &["status"],
+    ),
+    (
+        "storage.k8s.io",
+        "v1",
+        "storageclasses",
+        "StorageClass",
+        &["sc"],
+        &[],
+    ),
 ];
 
 const COUNTED: &[&str] = &[
@@ -157,9 +304,13 @@ pub(crate) fn all(store: &Store) -> Vec<Resource> {
     let rows = |rows: &'static [Row], namespaced: bool| {
         rows.iter().map(move |row| from_row(row, namespaced))
     };
-    let mut resources: Vec<Resource> =
-        rows(NAMESPACED, true).chain(rows(CLUSTER_WIDE, false)).collect();
-    for definition in store.list("apiextensions.k8s.io/customresourcedefinitions", None).1 {
+    let mut resources: Vec<Resource> = rows(NAMESPACED, true)
+        .chain(rows(CLUSTER_WIDE, false))
+        .collect();
+    for definition in store
+        .list("apiextensions.k8s.io/customresourcedefinitions", None)
+        .1
+    {
         resources.extend(from_definition(&definition));
     }
     resources
@@ -172,11 +323,13 @@ pub(crate) fn find(store: &Store, group: &str, version: &str, plural: &str) -> O
             .find(|row| row.0 == group && row.1 == version && row.2 == plural)
             .map(|row| from_row(row, namespaced))
     };
-    row(NAMESPACED, true).or_else(|| row(CLUSTER_WIDE, false)).or_else(|| {
-        all(store).into_iter().find(|resource| {
-            resource.group == group && resource.version == version && resource.plural == plural
+    row(NAMESPACED, true)
+        .or_else(|| row(CLUSTER_WIDE, false))
+        .or_else(|| {
+            all(store).into_iter().find(|resource| {
+                resource.group == group && resource.version == version && resource.plural == plural
+            })
         })
-    })
 }
 
 fn from_row(row: &Row, namespaced: bool) -> Resource {

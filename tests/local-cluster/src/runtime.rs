@@ -60,7 +60,9 @@ pub struct RunningCommand {
 
 impl fmt::Debug for RunningCommand {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.debug_struct("RunningCommand").finish_non_exhaustive()
+        formatter
+            .debug_struct("RunningCommand")
+            .finish_non_exhaustive()
     }
 }
 

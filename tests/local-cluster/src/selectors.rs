@@ -26,7 +26,10 @@ pub(crate) struct Selector {
 impl Selector {
     /// Parses the two selectors of a request.
     pub(crate) fn parse(labels: &str, fields: &str, resource: &Resource) -> ApiResult<Self> {
-        Ok(Self { labels: parse_labels(labels)?, fields: parse_fields(fields, resource)? })
+        Ok(Self {
+            labels: parse_labels(labels)?,
+            fields: parse_fields(fields, resource)?,
+        })
     }
 
     /// The selector of a workload: `matchLabels` with `matchExpressions`, or a plain map.
@@ -49,7 +52,10 @@ impl Selector {
                 _ => Requirement::Exists(key),
             });
         }
-        Self { labels, fields: Vec::new() }
+        Self {
+            labels,
+            fields: Vec::new(),
+        }
     }
 
     /// Whether an object fulfils every requirement.
@@ -68,8 +74,13 @@ impl Selector {
                 Some(other) => other.to_string(),
             })
         };
-        self.labels.iter().all(|requirement| requirement.holds(label))
-            && self.fields.iter().all(|requirement| requirement.holds(field))
+        self.labels
+            .iter()
+            .all(|requirement| requirement.holds(label))
+            && self
+                .fields
+                .iter()
+                .all(|requirement| requirement.holds(field))
     }
 
     /// Whether the selector has no requirement at all.
@@ -91,7 +102,11 @@ impl Requirement {
 
 /// The text form of a workload's selector, as `Scale` shows it.
 pub(crate) fn to_text(selector: &Value) -> String {
-    let pointer = if selector.get("matchLabels").is_some() { "/matchLabels" } else { "" };
+    let pointer = if selector.get("matchLabels").is_some() {
+        "/matchLabels"
+    } else {
+        ""
+    };
     let mut terms: Vec<String> = document::entries(selector, pointer)
         .filter_map(|(key, value)| value.as_str().map(|value| format!("{key}={value}")))
         .collect();
@@ -131,7 +146,9 @@ fn split_terms(text: &str) -> Vec<String> {
 
 fn parse_label_term(term: &str) -> ApiResult<Requirement> {
     if term.starts_with('=') || term.starts_with("!=") {
-        let operator = ["==", "!=", "="].into_iter().find(|known| term.starts_with(known));
+        let operator = ["==", "!=", "="]
+            .into_iter()
+            .find(|known| term.starts_with(known));
         return Err(ApiError::bad_request(format!(
             "found '{}', expected: !, identifier, or 'end of string'",
             operator.unwrap_or("=")
@@ -141,7 +158,10 @@ fn parse_label_term(term: &str) -> ApiResult<Requirement> {
         return Ok(Requirement::Missing(label_key(key)?));
     }
     if let Some((key, value)) = term.split_once("!=") {
-        return Ok(Requirement::NotIn(label_key(key)?, vec![label_value(value)?]));
+        return Ok(Requirement::NotIn(
+            label_key(key)?,
+            vec![label_value(value)?],
+        ));
     }
     if let Some((key, value)) = term.split_once("==").or_else(|| term.split_once('=')) {
         return Ok(Requirement::In(label_key(key)?, vec![label_value(value)?]));
@@ -152,8 +172,10 @@ fn parse_label_term(term: &str) -> ApiResult<Requirement> {
                 "unable to parse requirement: found '', expected: ',' or ')' in `{term}`"
             ))
         })?;
-        let values: Vec<String> =
-            values.split(',').map(label_value).collect::<ApiResult<Vec<_>>>()?;
+        let values: Vec<String> = values
+            .split(',')
+            .map(label_value)
+            .collect::<ApiResult<Vec<_>>>()?;
         return match head.split_whitespace().collect::<Vec<_>>().as_slice() {
             [key, "in"] => Ok(Requirement::In(label_key(key)?, values)),
             [key, "notin"] => Ok(Requirement::NotIn(label_key(key)?, values)),
@@ -254,8 +276,14 @@ mod tests {
     use serde_json::json;
 
     fn check(selector: &str, labels: Value, expected: bool) {
-        let selector = Selector { labels: parse_labels(selector).unwrap(), fields: Vec::new() };
-        assert_eq!(selector.matches(&json!({"metadata": {"labels": labels}})), expected);
+        let selector = Selector {
+            labels: parse_labels(selector).unwrap(),
+            fields: Vec::new(),
+        };
+        assert_eq!(
+            selector.matches(&json!({"metadata": {"labels": labels}})),
+            expected
+        );
     }
 
     #[test]
@@ -267,7 +295,11 @@ mod tests {
         check("a in (x,y)", json!({}), false);
         check("!a", json!({"a": ""}), false);
         check("a!=b", json!({}), true);
-        check("example.com/part=one", json!({"example.com/part": "one"}), true);
+        check(
+            "example.com/part=one",
+            json!({"example.com/part": "one"}),
+            true,
+        );
     }
 
     #[test]

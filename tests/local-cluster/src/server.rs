@@ -71,13 +71,14 @@ pub(crate) async fn serve(
     }
 }
 
-async fn connection(
-    api: Arc<Api>,
-    stream: TcpStream,
-    acceptor: TlsAcceptor,
-) -> anyhow::Result<()> {
-    stream.set_nodelay(true).context("failed to set up the connection")?;
-    let stream = acceptor.accept(stream).await.context("failed the TLS handshake")?;
+async fn connection(api: Arc<Api>, stream: TcpStream, acceptor: TlsAcceptor) -> anyhow::Result<()> {
+    stream
+        .set_nodelay(true)
+        .context("failed to set up the connection")?;
+    let stream = acceptor
+        .accept(stream)
+        .await
+        .context("failed the TLS handshake")?;
     let service = hyper::service::service_fn(move |request: hyper::Request<Incoming>| {
         let api = Arc::clone(&api);
         async move { Ok::<_, Infallible>(handle(api, request.map(HttpBody::new)).await) }
@@ -92,7 +93,11 @@ async fn connection(
 /// Answers one request.
 async fn handle(api: Arc<Api>, request: Request) -> Response {
     let (parts, body) = request.into_parts();
-    let path = parts.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
+    let path = parts
+        .uri
+        .path_and_query()
+        .map_or("", |path| path.as_str())
+        .to_owned();
     if matches!(parts.uri.path(), "/healthz" | "/readyz" | "/livez") {
         return "ok".into_response();
     }
@@ -113,8 +118,11 @@ async fn handle(api: Arc<Api>, request: Request) -> Response {
     }
     let agent = header_text(&parts.headers, header::USER_AGENT.as_str());
     api.seen.record(parts.method.as_str(), &path, agent);
-    let circumstance =
-        Circumstance { name: "", path: &path, method: parts.method.as_str() };
+    let circumstance = Circumstance {
+        name: "",
+        path: &path,
+        method: parts.method.as_str(),
+    };
     if let Some(refused) = refused_by_fault(&api, circumstance) {
         return refused.into_response();
     }
@@ -149,16 +157,22 @@ fn refused_by_fault(api: &Api, circumstance: Circumstance<'_>) -> Option<ApiErro
     })?;
     let code = StatusCode::from_u16(code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
     let (reason, message) = match code {
-        StatusCode::TOO_MANY_REQUESTS => {
-            ("TooManyRequests", "Too many requests, please try again later.")
-        }
-        StatusCode::SERVICE_UNAVAILABLE => {
-            ("ServiceUnavailable", "the server is currently unable to handle the request")
-        }
-        StatusCode::GATEWAY_TIMEOUT => {
-            ("Timeout", "the server was unable to return a response in the time allotted")
-        }
-        _ => ("InternalError", "an error on the server has prevented the request from succeeding"),
+        StatusCode::TOO_MANY_REQUESTS => (
+            "TooManyRequests",
+            "Too many requests, please try again later.",
+        ),
+        StatusCode::SERVICE_UNAVAILABLE => (
+            "ServiceUnavailable",
+            "the server is currently unable to handle the request",
+        ),
+        StatusCode::GATEWAY_TIMEOUT => (
+            "Timeout",
+            "the server was unable to return a response in the time allotted",
+        ),
+        _ => (
+            "InternalError",
+            "an error on the server has prevented the request from succeeding",
+        ),
     };
     Some(ApiError::new(code, reason, message).with_retry_after(retry_after))
 }
@@ -173,7 +187,10 @@ async fn dispatch(
     let store = Arc::clone(&api.store);
     let method = parts.method.clone();
     let content_type = header_text(&parts.headers, header::CONTENT_TYPE.as_str()).to_owned();
-    let body = Body { content_type: &content_type, bytes };
+    let body = Body {
+        content_type: &content_type,
+        bytes,
+    };
     let manager = manager(&parts.headers, &target, &query);
     let collection = target.name.is_empty();
     if target.resource.virtual_only {
@@ -184,18 +201,22 @@ async fn dispatch(
         ("GET" | "POST", "exec") => exec::exec(api, target, &query, parts).await,
         ("GET", "log") => logs::logs(api, &target, &query).await,
         ("GET", "scale") => ok(&subresources::read_scale(&store, &target)?),
-        ("PUT", "scale") => {
-            ok(&subresources::replace_scale(&store, &target, body, &query, &manager)?)
-        }
-        ("PATCH", "scale") => {
-            ok(&subresources::patch_scale(&store, &target, body, &query, &manager)?)
-        }
+        ("PUT", "scale") => ok(&subresources::replace_scale(
+            &store, &target, body, &query, &manager,
+        )?),
+        ("PATCH", "scale") => ok(&subresources::patch_scale(
+            &store, &target, body, &query, &manager,
+        )?),
         ("POST", "instantiate") => {
             let changed = subresources::instantiate(&store, &target, body)?;
             Ok(object_response(StatusCode::CREATED, &changed))
         }
         ("GET", "") if query.watch() => {
-            let path = parts.uri.path_and_query().map_or("", |path| path.as_str()).to_owned();
+            let path = parts
+                .uri
+                .path_and_query()
+                .map_or("", |path| path.as_str())
+                .to_owned();
             watching::watch(store, &api.faults, target, &query, &path)
         }
         ("GET", "") if collection => {
@@ -215,7 +236,11 @@ async fn dispatch(
         }
         ("PATCH", "" | "status") if !collection => {
             let (object, created) = objects::patch(&store, &target, body, &query, &manager)?;
-            let code = if created { StatusCode::CREATED } else { StatusCode::OK };
+            let code = if created {
+                StatusCode::CREATED
+            } else {
+                StatusCode::OK
+            };
             Ok(object_response(code, &object))
         }
         ("DELETE", "") => {
@@ -224,7 +249,9 @@ async fn dispatch(
                 return ok(&deletion::delete(&store, &target, &options)?);
             }
             let selector = query.selector(&target.resource)?;
-            ok(&deletion::delete_collection(&store, &target, &selector, &options)?)
+            ok(&deletion::delete_collection(
+                &store, &target, &selector, &options,
+            )?)
         }
         _ => Err(ApiError::method_not_allowed()),
     }
@@ -255,7 +282,10 @@ fn create_virtual(
 /// Who changes an object: the manager that is named, else the program in `User-Agent`.
 fn manager(headers: &HeaderMap, target: &Target, query: &Query) -> Manager {
     let agent = header_text(headers, header::USER_AGENT.as_str());
-    let program = agent.split('/').next().filter(|program| !program.is_empty());
+    let program = agent
+        .split('/')
+        .next()
+        .filter(|program| !program.is_empty());
     let named = Some(query.text("fieldManager")).filter(|name| !name.is_empty());
     Manager {
         name: named.or(program).unwrap_or("unknown").to_owned(),
@@ -275,5 +305,8 @@ fn as_accepted(headers: &HeaderMap, target: &Target, object: Value) -> Value {
 }
 
 fn header_text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
-    headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("")
+    headers
+        .get(name)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or("")
 }

@@ -128,7 +128,14 @@ impl Server {
                 tracing::error!("the server ended: {error:#}");
             }
         });
-        Ok(Self { access, store, volumes, runtime, cancelled, work })
+        Ok(Self {
+            access,
+            store,
+            volumes,
+            runtime,
+            cancelled,
+            work,
+        })
     }
 
     /// How to reach it.
@@ -158,7 +165,11 @@ impl Server {
     /// Ends every workload and waits until its pods have ended in good order, as far as their
     /// grace allows.
     async fn end_pods(&self) {
-        for collection in ["apps/deployments", "apps/statefulsets", "apps.openshift.io/deploymentconfigs"] {
+        for collection in [
+            "apps/deployments",
+            "apps/statefulsets",
+            "apps.openshift.io/deploymentconfigs",
+        ] {
             for object in self.store.list(collection, None).1 {
                 let (namespace, name) = (document::namespace(&object), document::name(&object));
                 self.store.remove(collection, namespace, name, None);
@@ -179,13 +190,16 @@ fn furnish(store: &Store) {
         let namespace = json!({"metadata": {"name": name}});
         create(store, "namespaces", namespace);
     }
-    let ready = json!({"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]});
+    let ready =
+        json!({"conditions": [{"type": "Ready", "status": "True", "reason": "KubeletReady"}]});
     let node = json!({"metadata": {"name": "local-cluster"}, "status": ready});
     create(store, "nodes", node);
 }
 
 fn create(store: &Store, plural: &str, object: Value) {
-    let Some(resource) = resources::find(store, "", "v1", plural) else { return };
+    let Some(resource) = resources::find(store, "", "v1", plural) else {
+        return;
+    };
     let target = Target {
         resource,
         namespace: String::new(),

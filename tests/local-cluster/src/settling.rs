@@ -24,11 +24,19 @@ pub(crate) fn settle(
     match previous {
         Some(previous) => keep_own_fields(resource, previous, &mut object, subresource),
         None => {
-            for pointer in ["resourceVersion", "deletionTimestamp", "deletionGracePeriodSeconds"] {
+            for pointer in [
+                "resourceVersion",
+                "deletionTimestamp",
+                "deletionGracePeriodSeconds",
+            ] {
                 document::remove(&mut object, &format!("/metadata/{pointer}"));
             }
             set(&mut object, "/metadata/uid", json!(document::new_uid()));
-            set(&mut object, "/metadata/creationTimestamp", json!(document::now()));
+            set(
+                &mut object,
+                "/metadata/creationTimestamp",
+                json!(document::now()),
+            );
             if resource.counts_generations {
                 set(&mut object, "/metadata/generation", json!(1));
             }

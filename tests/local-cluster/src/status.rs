@@ -24,7 +24,13 @@ pub(crate) type ApiResult<T> = Result<T, ApiError>;
 impl ApiError {
     /// A failure with every part given.
     pub(crate) fn new(code: StatusCode, reason: &'static str, message: impl Into<String>) -> Self {
-        Self { code, reason, message: message.into(), details: None, retry_after: None }
+        Self {
+            code,
+            reason,
+            message: message.into(),
+            details: None,
+            retry_after: None,
+        }
     }
 
     /// Adds the `details` member.
@@ -174,7 +180,9 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let mut response = object_response(self.code, &self.object());
         if let Some(seconds) = self.retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+            response
+                .headers_mut()
+                .insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         response
     }
@@ -184,9 +192,10 @@ impl IntoResponse for ApiError {
 pub(crate) fn object_response(code: StatusCode, object: &Value) -> Response {
     let mut response = Response::new(Body::from(format!("{object}\n")));
     *response.status_mut() = code;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     response
 }
 
@@ -194,8 +203,9 @@ pub(crate) fn object_response(code: StatusCode, object: &Value) -> Response {
 pub(crate) fn page_not_found() -> Response {
     let mut response = Response::new(Body::from("404 page not found\n"));
     *response.status_mut() = StatusCode::NOT_FOUND;
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/plain; charset=utf-8"),
+    );
     response
 }

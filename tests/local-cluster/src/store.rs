@@ -69,7 +69,10 @@ pub(crate) struct Store {
 impl Store {
     /// An empty store.
     pub(crate) fn new() -> Self {
-        Self { inner: Mutex::default(), versions: watch::channel(0).0 }
+        Self {
+            inner: Mutex::default(),
+            versions: watch::channel(0).0,
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
@@ -89,15 +92,15 @@ impl Store {
     /// One object.
     pub(crate) fn get(&self, collection: &str, namespace: &str, name: &str) -> Option<Arc<Value>> {
         let inner = self.lock();
-        inner.collections.get(collection)?.get(&key(namespace, name)).cloned()
+        inner
+            .collections
+            .get(collection)?
+            .get(&key(namespace, name))
+            .cloned()
     }
 
     /// The objects of a collection by namespace and name, with the version of the list.
-    pub(crate) fn list(
-        &self,
-        collection: &str,
-        namespace: Option<&str>,
-    ) -> (u64, Vec<Arc<Value>>) {
+    pub(crate) fn list(&self, collection: &str, namespace: Option<&str>) -> (u64, Vec<Arc<Value>>) {
         let inner = self.lock();
         let objects = inner.collections.get(collection).into_iter().flatten();
         let objects = objects
@@ -128,7 +131,10 @@ impl Store {
         for (collection, objects) in &inner.collections {
             for object in objects.values() {
                 let owners = document::items(object, "/metadata/ownerReferences");
-                if owners.iter().any(|owner| document::text(owner, "/uid") == uid) {
+                if owners
+                    .iter()
+                    .any(|owner| document::text(owner, "/uid") == uid)
+                {
                     found.push((Arc::clone(collection), Arc::clone(object)));
                 }
             }
@@ -140,7 +146,11 @@ impl Store {
     pub(crate) fn create(&self, collection: &str, object: Value) -> Result<Arc<Value>, Refusal> {
         let mut inner = self.lock();
         let key = key(document::namespace(&object), document::name(&object));
-        if inner.collections.get(collection).is_some_and(|objects| objects.contains_key(&key)) {
+        if inner
+            .collections
+            .get(collection)
+            .is_some_and(|objects| objects.contains_key(&key))
+        {
             return Err(Refusal::Exists);
         }
         let stored = inner.put(collection, key, object, None);
@@ -159,7 +169,10 @@ impl Store {
     ) -> Result<Arc<Value>, E> {
         let mut inner = self.lock();
         let key = key(namespace, name);
-        let current = inner.collections.get(collection).and_then(|objects| objects.get(&key));
+        let current = inner
+            .collections
+            .get(collection)
+            .and_then(|objects| objects.get(&key));
         let Some(current) = current.cloned() else {
             return Err(Refusal::Missing.into());
         };
@@ -207,7 +220,11 @@ impl Store {
         inner.version += 1;
         let version = inner.version;
         let mut object = (*last).clone();
-        document::set(&mut object, "/metadata/resourceVersion", json!(version.to_string()));
+        document::set(
+            &mut object,
+            "/metadata/resourceVersion",
+            json!(version.to_string()),
+        );
         let object = Arc::new(object);
         inner.record(Event {
             version,
@@ -229,9 +246,13 @@ impl Store {
     ) -> Result<(u64, Vec<Event>), Expired> {
         let inner = self.lock();
         if version < inner.forgotten {
-            return Err(Expired { oldest: inner.forgotten });
+            return Err(Expired {
+                oldest: inner.forgotten,
+            });
         }
-        let start = inner.history.partition_point(|event| event.version <= version);
+        let start = inner
+            .history
+            .partition_point(|event| event.version <= version);
         let events = inner
             .history
             .range(start..)
@@ -262,14 +283,22 @@ impl Inner {
     ) -> Arc<Value> {
         self.version += 1;
         let version = self.version;
-        document::set(&mut object, "/metadata/resourceVersion", json!(version.to_string()));
+        document::set(
+            &mut object,
+            "/metadata/resourceVersion",
+            json!(version.to_string()),
+        );
         let object = Arc::new(object);
         let collection: Arc<str> = collection.into();
         self.collections
             .entry(Arc::clone(&collection))
             .or_default()
             .insert(key, Arc::clone(&object));
-        let change = if previous.is_some() { Change::Modified } else { Change::Added };
+        let change = if previous.is_some() {
+            Change::Modified
+        } else {
+            Change::Added
+        };
         self.record(Event {
             version,
             change,
@@ -309,7 +338,9 @@ mod tests {
         let before = store.version();
         store.amend("things", "a", "one", |_| {});
         assert_eq!(store.version(), before);
-        store.amend("things", "a", "one", |thing| document::set(thing, "/data", json!(2)));
+        store.amend("things", "a", "one", |thing| {
+            document::set(thing, "/data", json!(2))
+        });
         assert_eq!(store.version(), before + 1);
     }
 
@@ -326,7 +357,10 @@ mod tests {
         assert_eq!(changes, [Change::Added, Change::Deleted]);
         assert_eq!(store.since("things", None, version).unwrap().1.len(), 0);
         store.forget_history();
-        assert_eq!(store.since("things", None, start).unwrap_err(), Expired { oldest: 4 });
+        assert_eq!(
+            store.since("things", None, start).unwrap_err(),
+            Expired { oldest: 4 }
+        );
     }
 
     #[test]

@@ -66,17 +66,22 @@ fn change_scale(
         }
         let replicas = document::number(&scale, "/spec/replicas").unwrap_or(0);
         if replicas < 0 {
-            let message = format!(
-                "Invalid value: {replicas}: must be greater than or equal to 0"
-            );
+            let message = format!("Invalid value: {replicas}: must be greater than or equal to 0");
             let field = "spec.replicas";
             return Err(ApiError::invalid(
-                resource, &target.name, field, "FieldValueInvalid", &message,
+                resource,
+                &target.name,
+                field,
+                "FieldValueInvalid",
+                &message,
             ));
         }
         let mut object = live.clone();
         set(&mut object, "/spec/replicas", json!(replicas));
-        let manager = Manager { subresource: "scale".to_owned(), ..manager.clone() };
+        let manager = Manager {
+            subresource: "scale".to_owned(),
+            ..manager.clone()
+        };
         settle(resource, Some(live), object, "", Some(&manager))
     })?;
     Ok(scale_of(&changed))
@@ -85,14 +90,24 @@ fn change_scale(
 fn scale_of(object: &Value) -> Value {
     let metadata = |field: &str| object.pointer(&format!("/metadata/{field}")).cloned();
     let mut scale = json!({"kind": "Scale", "apiVersion": "autoscaling/v1", "metadata": {}});
-    for field in ["name", "namespace", "uid", "resourceVersion", "creationTimestamp"] {
+    for field in [
+        "name",
+        "namespace",
+        "uid",
+        "resourceVersion",
+        "creationTimestamp",
+    ] {
         if let Some(value) = metadata(field) {
             set(&mut scale, &format!("/metadata/{field}"), value);
         }
     }
     // Zero is left out, as the real server does.
     let replicas = document::number(object, "/spec/replicas").unwrap_or(0);
-    let spec = if replicas == 0 { json!({}) } else { json!({"replicas": replicas}) };
+    let spec = if replicas == 0 {
+        json!({})
+    } else {
+        json!({"replicas": replicas})
+    };
     set(&mut scale, "/spec", spec);
     set(
         &mut scale,

@@ -27,7 +27,11 @@ pub(crate) fn process(resource: &Resource, mut template: Value) -> ApiResult<Val
             );
             let template_name = document::name(&template);
             return Err(ApiError::invalid(
-                resource, template_name, &field, "FieldValueRequired", &message,
+                resource,
+                template_name,
+                &field,
+                "FieldValueRequired",
+                &message,
             ));
         }
         values.insert(name, value);
@@ -54,7 +58,9 @@ fn substitute(value: &mut Value, values: &BTreeMap<String, String>) {
             for (name, replacement) in values {
                 *text = text.replace(&format!("${{{name}}}"), replacement);
             }
-            let raw = text.strip_prefix("${{").and_then(|rest| rest.strip_suffix("}}"));
+            let raw = text
+                .strip_prefix("${{")
+                .and_then(|rest| rest.strip_suffix("}}"));
             if let Some(replacement) = raw.and_then(|name| values.get(name)) {
                 *value = serde_json::from_str(replacement)
                     .unwrap_or_else(|_| Value::String(replacement.clone()));
@@ -72,8 +78,13 @@ fn generate(expression: &str) -> String {
     let mut rest = expression;
     while let Some((plain, class)) = rest.split_once('[') {
         text.push_str(plain);
-        let Some((class, after)) = class.split_once(']') else { break };
-        let (count, after) = match after.strip_prefix('{').and_then(|after| after.split_once('}')) {
+        let Some((class, after)) = class.split_once(']') else {
+            break;
+        };
+        let (count, after) = match after
+            .strip_prefix('{')
+            .and_then(|after| after.split_once('}'))
+        {
             Some((count, after)) => (count.parse().unwrap_or(1), after),
             None => (1, after),
         };
@@ -115,8 +126,7 @@ mod tests {
     #[test]
     fn parameters_fill_texts_and_whole_values() {
         let mut object = json!({"a": "x-${NAME}-y", "b": "${{COUNT}}", "c": ["${NAME}"]});
-        let values =
-            BTreeMap::from([("NAME".into(), "n".into()), ("COUNT".into(), "3".into())]);
+        let values = BTreeMap::from([("NAME".into(), "n".into()), ("COUNT".into(), "3".into())]);
         substitute(&mut object, &values);
         assert_eq!(object, json!({"a": "x-n-y", "b": 3, "c": ["n"]}));
     }
@@ -126,6 +136,9 @@ mod tests {
         let text = generate("u-[a-c0-1]{40}");
         assert_eq!(text.len(), 42);
         assert!(text.starts_with("u-"));
-        assert!(text.chars().skip(2).all(|letter| "abc01".contains(letter)), "{text}");
+        assert!(
+            text.chars().skip(2).all(|letter| "abc01".contains(letter)),
+            "{text}"
+        );
     }
 }

@@ -23,16 +23,27 @@ pub(crate) struct Identity {
 /// Makes an authority and a certificate for `localhost` and 127.0.0.1.
 pub(crate) fn identity() -> anyhow::Result<Identity> {
     let mut authority = CertificateParams::default();
-    authority.distinguished_name.push(DnType::CommonName, "local-cluster-ca");
+    authority
+        .distinguished_name
+        .push(DnType::CommonName, "local-cluster-ca");
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    authority.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::DigitalSignature];
+    authority.key_usages = vec![
+        KeyUsagePurpose::KeyCertSign,
+        KeyUsagePurpose::DigitalSignature,
+    ];
     let key = KeyPair::generate().context("failed to make the key of the authority")?;
     let issuer = CertifiedIssuer::self_signed(authority, key)
         .context("failed to make the certificate of the authority")?;
 
-    let names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "kubernetes".to_owned()];
+    let names = vec![
+        "localhost".to_owned(),
+        "127.0.0.1".to_owned(),
+        "kubernetes".to_owned(),
+    ];
     let mut server = CertificateParams::new(names).context("failed to name the server")?;
-    server.distinguished_name.push(DnType::CommonName, "local-cluster");
+    server
+        .distinguished_name
+        .push(DnType::CommonName, "local-cluster");
     server.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
     let server_key = KeyPair::generate().context("failed to make the key of the server")?;
     let certificate = server
@@ -47,5 +58,8 @@ pub(crate) fn identity() -> anyhow::Result<Identity> {
         .with_single_cert(vec![certificate.der().clone()], key)
         .context("failed to use the certificate of the server")?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(Identity { acceptor: TlsAcceptor::from(Arc::new(config)), authority: issuer.pem() })
+    Ok(Identity {
+        acceptor: TlsAcceptor::from(Arc::new(config)),
+        authority: issuer.pem(),
+    })
 }

@@ -36,7 +36,10 @@ pub(crate) fn parse(resource: &Resource, body: &[u8], yaml: bool) -> ApiResult<V
 }
 
 fn check_kind(resource: &Resource, object: &Value) -> ApiResult<()> {
-    let (kind, version) = (document::text(object, "/kind"), document::text(object, "/apiVersion"));
+    let (kind, version) = (
+        document::text(object, "/kind"),
+        document::text(object, "/apiVersion"),
+    );
     if !object.is_object() {
         return Err(ApiError::bad_request(format!(
             "the object provided is unrecognized (must be of type {}): couldn't get version/kind",
@@ -49,7 +52,11 @@ fn check_kind(resource: &Resource, object: &Value) -> ApiResult<()> {
         return Ok(());
     }
     if kind != resource.kind {
-        let internal = if resource.group.is_empty() { "core" } else { &resource.group };
+        let internal = if resource.group.is_empty() {
+            "core"
+        } else {
+            &resource.group
+        };
         return Err(ApiError::bad_request(format!(
             "{kind} in version \"{version}\" cannot be handled as a {}: converting ({}.{kind}) to \
              ({internal}.{}): unknown conversion",
@@ -65,7 +72,11 @@ fn check_kind(resource: &Resource, object: &Value) -> ApiResult<()> {
 }
 
 /// Checks an object whose defaults are filled.
-pub(crate) fn check(resource: &Resource, previous: Option<&Value>, object: &Value) -> ApiResult<()> {
+pub(crate) fn check(
+    resource: &Resource,
+    previous: Option<&Value>,
+    object: &Value,
+) -> ApiResult<()> {
     let name = document::name(object);
     if !is_name(name) && resource.group != "rbac.authorization.k8s.io" {
         let message = format!("Invalid value: \"{name}\": {NAME_RULE}");
@@ -113,7 +124,10 @@ fn check_secret(resource: &Resource, object: &Value) -> ApiResult<()> {
         };
         if STANDARD.decode(text).is_err() {
             let letter = |byte: u8| byte.is_ascii_alphanumeric() || b"+/=".contains(&byte);
-            let position = text.bytes().position(|byte| !letter(byte)).unwrap_or(text.len());
+            let position = text
+                .bytes()
+                .position(|byte| !letter(byte))
+                .unwrap_or(text.len());
             return Err(ApiError::bad_request(format!(
                 "{} in version \"v1\" cannot be handled as a {}: illegal base64 data at input \
                  byte {position}",
@@ -124,16 +138,15 @@ fn check_secret(resource: &Resource, object: &Value) -> ApiResult<()> {
     Ok(())
 }
 
-fn check_workload(
-    resource: &Resource,
-    previous: Option<&Value>,
-    object: &Value,
-) -> ApiResult<()> {
+fn check_workload(resource: &Resource, previous: Option<&Value>, object: &Value) -> ApiResult<()> {
     let Some(selector) = object.pointer("/spec/selector") else {
         return Err(invalid(resource, object, "spec.selector", "Required value"));
     };
     check_containers(resource, object)?;
-    let template = object.pointer("/spec/template").cloned().unwrap_or_default();
+    let template = object
+        .pointer("/spec/template")
+        .cloned()
+        .unwrap_or_default();
     let parsed = Selector::of_workload(selector);
     if parsed.is_empty() {
         let message = "Invalid value: {}: empty selector is invalid for deployment";
@@ -147,7 +160,12 @@ fn check_workload(
             "Invalid value: map[string]string{{{}}}: `selector` does not match template `labels`",
             labels.join(", ")
         );
-        return Err(invalid(resource, object, "spec.template.metadata.labels", &message));
+        return Err(invalid(
+            resource,
+            object,
+            "spec.template.metadata.labels",
+            &message,
+        ));
     }
     let old = previous.and_then(|previous| previous.pointer("/spec/selector"));
     if old.is_some_and(|old| old != selector) {
@@ -167,11 +185,19 @@ fn check_containers(resource: &Resource, object: &Value) -> ApiResult<()> {
 
 fn check_pod(resource: &Resource, previous: Option<&Value>, object: &Value) -> ApiResult<()> {
     if document::items(object, "/spec/containers").is_empty() {
-        return Err(invalid(resource, object, "spec.containers", "Required value"));
+        return Err(invalid(
+            resource,
+            object,
+            "spec.containers",
+            "Required value",
+        ));
     }
     let commands = |pod: &Value| {
         let containers = document::items(pod, "/spec/containers");
-        containers.iter().map(|one| one.get("command").cloned()).collect::<Vec<_>>()
+        containers
+            .iter()
+            .map(|one| one.get("command").cloned())
+            .collect::<Vec<_>>()
     };
     if previous.is_some_and(|previous| commands(previous) != commands(object)) {
         let message = "Forbidden: pod updates may not change fields other than \

@@ -12,7 +12,9 @@ use crate::store::Store;
 
 /// The template for a claim, if there is one.
 pub(crate) fn find(templates: Option<&Path>, claim: &str) -> Option<PathBuf> {
-    templates.map(|folder| folder.join(claim)).filter(|template| template.is_dir())
+    templates
+        .map(|folder| folder.join(claim))
+        .filter(|template| template.is_dir())
 }
 
 /// Copies a template to where a volume shall be, with owners, modes and times.
@@ -22,7 +24,12 @@ pub(crate) fn copy(from: &Path, to: &Path) -> anyhow::Result<()> {
         .args([from, to])
         .status()
         .context("failed to start `cp`")?;
-    ensure!(copied.success(), "failed to copy `{}` to `{}`", from.display(), to.display());
+    ensure!(
+        copied.success(),
+        "failed to copy `{}` to `{}`",
+        from.display(),
+        to.display()
+    );
     Ok(())
 }
 

@@ -7,8 +7,8 @@ use std::time::Duration;
 use axum::body::{Body, Bytes};
 use axum::http::{HeaderValue, header};
 use axum::response::Response;
-use futures::channel::mpsc;
 use futures::SinkExt;
+use futures::channel::mpsc;
 use serde_json::{Value, json};
 use tokio::time::{Instant, sleep_until};
 
@@ -42,12 +42,24 @@ pub(crate) fn watch(
              sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
         ));
     }
-    let circumstance = Circumstance { name: &target.name, path, method: "GET" };
-    let expired =
-        faults.strike(circumstance, |fault| (*fault == Fault::ExpireWatch).then_some(())).is_some();
-    let cut =
-        faults.strike(circumstance, |fault| (*fault == Fault::CutWatch).then_some(())).is_some();
-    let lifetime = query.number("timeoutSeconds").map_or(LIFETIME, Duration::from_secs);
+    let circumstance = Circumstance {
+        name: &target.name,
+        path,
+        method: "GET",
+    };
+    let expired = faults
+        .strike(circumstance, |fault| {
+            (*fault == Fault::ExpireWatch).then_some(())
+        })
+        .is_some();
+    let cut = faults
+        .strike(circumstance, |fault| {
+            (*fault == Fault::CutWatch).then_some(())
+        })
+        .is_some();
+    let lifetime = query
+        .number("timeoutSeconds")
+        .map_or(LIFETIME, Duration::from_secs);
     let (sender, receiver) = mpsc::channel::<Result<Bytes, std::io::Error>>(64);
     let watcher = Watcher {
         store,
@@ -63,9 +75,10 @@ pub(crate) fn watch(
     };
     tokio::spawn(watcher.run());
     let mut response = Response::new(Body::from_stream(receiver));
-    response
-        .headers_mut()
-        .insert(header::CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response.headers_mut().insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/json"),
+    );
     Ok(response)
 }
 
@@ -151,7 +164,10 @@ impl Watcher {
 
     /// Tells a change as it looks through the selector: what no longer matches is deleted.
     async fn send_event(&mut self, event: &Event) -> Result<(), Over> {
-        let was = event.previous.as_ref().is_some_and(|object| self.selector.matches(object));
+        let was = event
+            .previous
+            .as_ref()
+            .is_some_and(|object| self.selector.matches(object));
         let is = event.change != Change::Deleted && self.selector.matches(&event.object);
         match (was, is) {
             (false, true) => self.send("ADDED", &event.object).await,
@@ -175,8 +191,11 @@ impl Watcher {
     }
 
     async fn send_expired(&mut self) -> Result<(), Over> {
-        let message =
-            format!("too old resource version: {} ({})", self.start, self.store.version());
+        let message = format!(
+            "too old resource version: {} ({})",
+            self.start,
+            self.store.version()
+        );
         self.send("ERROR", &ApiError::gone(message).object()).await
     }
 

@@ -86,10 +86,12 @@ pub(crate) fn binaries(
 ) -> anyhow::Result<Binaries> {
     let step = progress.start("binaries", "compiling");
     let mut cargo = Command::new(&settings.cargo);
-    cargo.args(["build", "--workspace", "--bins"]);
-    if profile == Profile::Release {
-        cargo.arg("--release");
-    }
+    // The same selection as the lints and the tests have: with another one cargo joins the features
+    // of the dependencies differently and compiles the lowest of them, and all above, once more.
+    match profile {
+        Profile::Development => cargo.args(["build", "--workspace", "--all-targets"]),
+        Profile::Release => cargo.args(["build", "--workspace", "--bins", "--release"]),
+    };
     let built = files(&mut cargo, progress)?;
     let mut programs: BTreeMap<String, PathBuf> = built
         .into_iter()
@@ -130,6 +132,9 @@ pub(crate) fn files(cargo: &mut Command, progress: Progress) -> anyhow::Result<V
         if let Message::CompilerArtifact(artifact) =
             message.context("failed to read cargo's messages")?
         {
+            if artifact.profile.test {
+                continue;
+            }
             let wasm = artifact
                 .filenames
                 .iter()

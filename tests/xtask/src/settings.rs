@@ -28,8 +28,6 @@ pub(crate) struct Settings {
     pub(crate) guest: GuestChoice,
     /// The image that the demo's workloads name; the local cluster only records it.
     pub(crate) image: String,
-    /// An S3 server for tests that was already given from outside.
-    pub(crate) moto_server: Option<PathBuf>,
 }
 
 impl Settings {
@@ -73,7 +71,6 @@ impl Settings {
                     .ok()
                     .context("`COFFERDAM_TEST_IMAGE` is not UTF-8")?,
             },
-            moto_server: read("COFFERDAM_TEST_MOTO_SERVER").map(PathBuf::from),
         })
     }
 }

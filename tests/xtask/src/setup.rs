@@ -8,6 +8,7 @@ mod debian;
 mod guest_toolchain;
 mod kubectl;
 mod layer;
+mod moto;
 mod python;
 mod restic;
 
@@ -38,6 +39,8 @@ pub(crate) struct Ground {
     pub(crate) kubectl: PathBuf,
     /// The distribution's restic.
     pub(crate) restic: PathBuf,
+    /// The program `moto_server`, which stands in for S3.
+    pub(crate) moto: PathBuf,
 }
 
 /// `cargo xtask setup`.
@@ -52,6 +55,7 @@ pub(crate) fn command(
             "layer": ground.layer,
             "kubectl": ground.kubectl,
             "restic": ground.restic,
+            "moto": ground.moto,
             "guestToolchain": ground.guest.environment(),
         });
         crate::output::print(&format!("{paths:#}"))?;
@@ -68,5 +72,6 @@ pub(crate) fn prepare(settings: &Settings, progress: Progress) -> anyhow::Result
         layer: layer::prepare(&cache, progress)?,
         kubectl: kubectl::prepare(&cache, progress)?,
         restic: restic::prepare(&cache, progress)?,
+        moto: moto::prepare(&cache, progress)?,
     })
 }

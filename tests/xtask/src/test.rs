@@ -46,14 +46,12 @@ pub(crate) fn command(
         .args(&arguments.arguments)
         .env("COFFERDAM_TEST_KUBECTL", &ground.kubectl)
         .env("COFFERDAM_TEST_RESTIC", &ground.restic)
+        .env("COFFERDAM_TEST_MOTO_SERVER", &ground.moto)
         .env("COFFERDAM_TEST_LAYER", &ground.layer)
         .env("COFFERDAM_TEST_BINARY", &binaries.cofferdam)
         .env("COFFERDAM_TEST_LOCAL_CLUSTER", &binaries.local_cluster)
         .env("COFFERDAM_MODULES", &components.stock)
         .env("COFFERDAM_TEST_GUESTS", &components.guests);
-    if let Some(server) = &settings.moto_server {
-        cargo.env("COFFERDAM_TEST_MOTO_SERVER", server);
-    }
     let passed = process::openly(&mut cargo)?;
     Ok(if passed {
         ExitCode::SUCCESS

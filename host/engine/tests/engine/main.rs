@@ -8,7 +8,6 @@
 mod guests;
 mod limits;
 mod loading;
-mod pack_tmp;
 mod speed;
 mod wasm;
 mod world;

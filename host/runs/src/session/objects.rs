@@ -6,7 +6,7 @@
 
 use bytes::Bytes;
 use cofferdam_cluster as cluster;
-use cofferdam_engine::host::{HostError, Loaded, Source, WhenPresent};
+use cofferdam_engine::host::{HostError, Loaded, SEALED, Source, WhenPresent};
 use cofferdam_engine::manifest::ObjectVerb;
 use cofferdam_policy::name::{ArtifactName, GroupName, ObjectName};
 use cofferdam_policy::request::{AccessObject, ObjectKind, ObjectOperation};
@@ -38,6 +38,8 @@ impl Session {
             }
         }
         let evidence = vec![
+            // Sealed: the engine lets no module read what may hold Secrets.
+            (SEALED.to_owned(), "objects".to_owned()),
             ("objects".to_owned(), items.len().to_string()),
             (
                 "missing".to_owned(),

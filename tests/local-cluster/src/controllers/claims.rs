@@ -40,8 +40,14 @@ fn bind(ground: &Ground, claim: &Value) {
     }
     ground.store.amend(COLLECTION, namespace, name, |claim| {
         set(claim, "/spec/volumeName", json!(volume));
-        let capacity = claim.pointer("/spec/resources/requests").cloned().unwrap_or(json!({}));
-        let modes = claim.pointer("/spec/accessModes").cloned().unwrap_or(json!([]));
+        let capacity = claim
+            .pointer("/spec/resources/requests")
+            .cloned()
+            .unwrap_or(json!({}));
+        let modes = claim
+            .pointer("/spec/accessModes")
+            .cloned()
+            .unwrap_or(json!([]));
         set(
             claim,
             "/status",
@@ -56,10 +62,14 @@ fn release(ground: &Ground, claim: &Value) {
     let (_, pods) = ground.store.list("pods", Some(namespace));
     let mounted = pods.iter().any(|pod| {
         let volumes = document::items(pod, "/spec/volumes").iter();
-        volumes.map(|volume| document::text(volume, "/persistentVolumeClaim/claimName")).any(|claim| claim == name)
+        volumes
+            .map(|volume| document::text(volume, "/persistentVolumeClaim/claimName"))
+            .any(|claim| claim == name)
     });
     if !mounted {
-        ground.store.remove(COLLECTION, namespace, name, Some(document::uid(claim)));
+        ground
+            .store
+            .remove(COLLECTION, namespace, name, Some(document::uid(claim)));
     }
 }
 
@@ -69,7 +79,10 @@ fn make_folder(path: &Path, template: Option<&Path>) -> anyhow::Result<()> {
         Some(template) => volume_templates::copy(template, path)?,
         None => fs_err::create_dir_all(path)?,
     }
-    Ok(fs_err::set_permissions(path, std::fs::Permissions::from_mode(0o777))?)
+    Ok(fs_err::set_permissions(
+        path,
+        std::fs::Permissions::from_mode(0o777),
+    )?)
 }
 
 fn remove_others(ground: &Ground, kept: &BTreeSet<String>) -> std::io::Result<()> {

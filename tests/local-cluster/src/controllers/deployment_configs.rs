@@ -27,7 +27,9 @@ pub(crate) fn reconcile(ground: &Ground, notices: &mut Notices) {
 }
 
 fn controllers(ground: &Ground, config: &Value) -> Vec<Arc<Value>> {
-    let (_, controllers) = ground.store.list(CONTROLLERS, Some(document::namespace(config)));
+    let (_, controllers) = ground
+        .store
+        .list(CONTROLLERS, Some(document::namespace(config)));
     controllers
         .into_iter()
         .filter(|one| document::controller_uid(one) == Some(document::uid(config)))
@@ -49,7 +51,10 @@ fn next_version(ground: &Ground, config: &Value) -> i64 {
         return latest;
     }
     let name = controller_name(config, latest);
-    let Some(last) = ground.store.get(CONTROLLERS, document::namespace(config), &name) else {
+    let Some(last) = ground
+        .store
+        .get(CONTROLLERS, document::namespace(config), &name)
+    else {
         return latest.max(1);
     };
     let encoded: Value = serde_json::from_str(document::text(&last, ENCODED)).unwrap_or_default();
@@ -67,13 +72,17 @@ fn roll_out(ground: &Ground, config: &Value, latest: i64) {
     let wanted = document::number(config, "/spec/replicas").unwrap_or(1);
     let name = controller_name(config, latest);
     let all = controllers(ground, config);
-    let (new, old): (Vec<_>, Vec<_>) =
-        all.into_iter().partition(|controller| document::name(controller) == name);
+    let (new, old): (Vec<_>, Vec<_>) = all
+        .into_iter()
+        .partition(|controller| document::name(controller) == name);
     let recreate = document::text(config, "/spec/strategy/type") == "Recreate";
-    let old_pods: usize = old.iter().map(|old| pods::owned(&ground.store, old).len()).sum();
-    let new_ready = new.first().is_some_and(|new| {
-        document::number(new, "/status/readyReplicas").unwrap_or(0) >= wanted
-    });
+    let old_pods: usize = old
+        .iter()
+        .map(|old| pods::owned(&ground.store, old).len())
+        .sum();
+    let new_ready = new
+        .first()
+        .is_some_and(|new| document::number(new, "/status/readyReplicas").unwrap_or(0) >= wanted);
     if recreate || new_ready {
         for old in &old {
             replicas::scale(ground, CONTROLLERS, old, 0);
@@ -82,18 +91,30 @@ fn roll_out(ground: &Ground, config: &Value, latest: i64) {
     match new.first() {
         Some(new) => {
             replicas::scale(ground, CONTROLLERS, new, wanted);
-            let phase = if new_ready && old_pods == 0 { "Complete" } else { "Running" };
+            let phase = if new_ready && old_pods == 0 {
+                "Complete"
+            } else {
+                "Running"
+            };
             if document::text(new, PHASE) != "Complete" {
-                ground.store.amend(CONTROLLERS, document::namespace(new), &name, |object| {
-                    set(object, PHASE, json!(phase));
-                });
+                ground
+                    .store
+                    .amend(CONTROLLERS, document::namespace(new), &name, |object| {
+                        set(object, PHASE, json!(phase));
+                    });
             }
         }
         None if recreate && old_pods > 0 => {}
         None => {
             let controller = new_controller(config, latest, wanted);
             let namespace = document::namespace(config);
-            pods::make(&ground.store, "", "replicationcontrollers", namespace, controller);
+            pods::make(
+                &ground.store,
+                "",
+                "replicationcontrollers",
+                namespace,
+                controller,
+            );
         }
     }
 }
@@ -101,11 +122,21 @@ fn roll_out(ground: &Ground, config: &Value, latest: i64) {
 fn new_controller(config: &Value, version: i64, wanted: i64) -> Value {
     let name = document::name(config);
     let full = controller_name(config, version);
-    let mut template = config.pointer("/spec/template").cloned().unwrap_or_default();
-    let mut selector = config.pointer("/spec/selector").cloned().unwrap_or_default();
+    let mut template = config
+        .pointer("/spec/template")
+        .cloned()
+        .unwrap_or_default();
+    let mut selector = config
+        .pointer("/spec/selector")
+        .cloned()
+        .unwrap_or_default();
     // OpenShift stamps these two on every pod, whatever the template says.
     for (key, value) in [("deploymentconfig", name), ("deployment", full.as_str())] {
-        set(&mut template, &format!("/metadata/labels/{key}"), json!(value));
+        set(
+            &mut template,
+            &format!("/metadata/labels/{key}"),
+            json!(value),
+        );
         set(&mut selector, &format!("/{key}"), json!(value));
     }
     let annotations = json!({
@@ -117,8 +148,15 @@ fn new_controller(config: &Value, version: i64, wanted: i64) -> Value {
         let pointer = format!("/metadata/annotations/{}", document::segment(key));
         set(&mut template, &pointer, value.clone());
     }
-    let mut labels = config.pointer("/metadata/labels").cloned().unwrap_or_else(|| json!({}));
-    set(&mut labels, "/openshift.io~1deployment-config.name", json!(name));
+    let mut labels = config
+        .pointer("/metadata/labels")
+        .cloned()
+        .unwrap_or_else(|| json!({}));
+    set(
+        &mut labels,
+        "/openshift.io~1deployment-config.name",
+        json!(name),
+    );
     let mut encoded = config.clone();
     document::remove(&mut encoded, "/metadata/managedFields");
     let mut controller = json!({
@@ -149,17 +187,37 @@ fn write_status(ground: &Ground, config: &Value, latest: i64) {
     }
     let generation = document::number(config, "/metadata/generation").unwrap_or(1);
     let available = if ready >= wanted && (ready > 0 || wanted == 0) {
-        ("Available", "True", "", "Deployment config has minimum availability.".to_owned())
+        (
+            "Available",
+            "True",
+            "",
+            "Deployment config has minimum availability.".to_owned(),
+        )
     } else {
-        ("Available", "False", "", "Deployment config does not have minimum availability.".to_owned())
+        (
+            "Available",
+            "False",
+            "",
+            "Deployment config does not have minimum availability.".to_owned(),
+        )
     };
     let complete = updated == wanted && total == wanted && ready == wanted && latest > 0;
     let progressing = if complete {
         let message = format!("replication controller \"{name}\" successfully rolled out");
-        ("Progressing", "True", "NewReplicationControllerAvailable", message)
+        (
+            "Progressing",
+            "True",
+            "NewReplicationControllerAvailable",
+            message,
+        )
     } else {
         let message = format!("replication controller \"{name}\" is progressing");
-        ("Progressing", "True", "ReplicationControllerUpdated", message)
+        (
+            "Progressing",
+            "True",
+            "ReplicationControllerUpdated",
+            message,
+        )
     };
     ground.store.amend(COLLECTION, document::namespace(config), document::name(config), |object| {
         if document::uid(object) != document::uid(config) {

@@ -33,9 +33,14 @@ struct Rollout<'a> {
 
 impl<'a> Rollout<'a> {
     fn of(ground: &'a Ground, deployment: &'a Value) -> Self {
-        let template = deployment.pointer("/spec/template").cloned().unwrap_or_default();
+        let template = deployment
+            .pointer("/spec/template")
+            .cloned()
+            .unwrap_or_default();
         let hash = document::content_hash(&template);
-        let (_, sets) = ground.store.list(SETS, Some(document::namespace(deployment)));
+        let (_, sets) = ground
+            .store
+            .list(SETS, Some(document::namespace(deployment)));
         let (mut new, mut old) = (None, Vec::new());
         for set in sets {
             if document::controller_uid(&set) != Some(document::uid(deployment)) {
@@ -49,7 +54,14 @@ impl<'a> Rollout<'a> {
             }
         }
         let wanted = document::number(deployment, "/spec/replicas").unwrap_or(1);
-        Self { ground, deployment, hash, wanted, new, old }
+        Self {
+            ground,
+            deployment,
+            hash,
+            wanted,
+            new,
+            old,
+        }
     }
 
     fn advance(mut self) {
@@ -72,7 +84,10 @@ impl<'a> Rollout<'a> {
         for old in &self.old {
             replicas::scale(self.ground, SETS, old, 0);
         }
-        let old_pods = self.old.iter().map(|old| pods::owned(&self.ground.store, old).len());
+        let old_pods = self
+            .old
+            .iter()
+            .map(|old| pods::owned(&self.ground.store, old).len());
         if old_pods.sum::<usize>() == 0 {
             self.fill_new(self.wanted);
         }
@@ -91,11 +106,17 @@ impl<'a> Rollout<'a> {
         let old_total: i64 = self.old.iter().map(|set| size(set)).sum();
         let now = self.new.as_ref().map_or(0, |set| size(set));
         let room = (self.wanted + surge - old_total).max(0);
-        let target = if old_total == 0 { self.wanted } else { self.wanted.min(room).max(now) };
+        let target = if old_total == 0 {
+            self.wanted
+        } else {
+            self.wanted.min(room).max(now)
+        };
         self.fill_new(target.min(self.wanted));
         let ready = |set: &Arc<Value>| {
             let pods = pods::owned(&self.ground.store, set);
-            let ready = pods.iter().filter(|pod| pods::is_active(pod) && pods::is_ready(pod));
+            let ready = pods
+                .iter()
+                .filter(|pod| pods::is_active(pod) && pods::is_ready(pod));
             i64::try_from(ready.count()).unwrap_or(i64::MAX)
         };
         let available: i64 = self.old.iter().chain(&self.new).map(&ready).sum();
@@ -131,10 +152,26 @@ impl<'a> Rollout<'a> {
     }
 
     fn new_set(&self, wanted: i64, revision: i64) -> Value {
-        let mut template = self.deployment.pointer("/spec/template").cloned().unwrap_or_default();
-        set(&mut template, &format!("/metadata/labels/{HASH}"), json!(self.hash));
-        let mut selector = self.deployment.pointer("/spec/selector").cloned().unwrap_or_default();
-        set(&mut selector, &format!("/matchLabels/{HASH}"), json!(self.hash));
+        let mut template = self
+            .deployment
+            .pointer("/spec/template")
+            .cloned()
+            .unwrap_or_default();
+        set(
+            &mut template,
+            &format!("/metadata/labels/{HASH}"),
+            json!(self.hash),
+        );
+        let mut selector = self
+            .deployment
+            .pointer("/spec/selector")
+            .cloned()
+            .unwrap_or_default();
+        set(
+            &mut selector,
+            &format!("/matchLabels/{HASH}"),
+            json!(self.hash),
+        );
         json!({
             "apiVersion": "apps/v1", "kind": "ReplicaSet",
             "metadata": {
@@ -153,9 +190,11 @@ impl<'a> Rollout<'a> {
 
     fn mark_revision(&self, collection: &str, object: &Value, revision: i64) {
         let (namespace, name) = (document::namespace(object), document::name(object));
-        self.ground.store.amend(collection, namespace, name, |object| {
-            set(object, REVISION, json!(revision.to_string()));
-        });
+        self.ground
+            .store
+            .amend(collection, namespace, name, |object| {
+                set(object, REVISION, json!(revision.to_string()));
+            });
     }
 
     /// Sets without pods beyond the limit of the history go.
@@ -170,7 +209,9 @@ impl<'a> Rollout<'a> {
         empty.sort_by_key(|set| revision(set));
         for set in empty.iter().take(empty.len().saturating_sub(limit)) {
             let (namespace, name) = (document::namespace(set), document::name(set));
-            self.ground.store.remove(SETS, namespace, name, Some(document::uid(set)));
+            self.ground
+                .store
+                .remove(SETS, namespace, name, Some(document::uid(set)));
         }
     }
 
@@ -183,11 +224,18 @@ impl<'a> Rollout<'a> {
     fn write_status(&self) {
         let store = &self.ground.store;
         let active = |set: &Arc<Value>| -> Vec<Arc<Value>> {
-            pods::owned(store, set).into_iter().filter(|pod| pods::is_active(pod)).collect()
+            pods::owned(store, set)
+                .into_iter()
+                .filter(|pod| pods::is_active(pod))
+                .collect()
         };
         let updated: Vec<Arc<Value>> = self.new.iter().flat_map(active).collect();
-        let all: Vec<Arc<Value>> =
-            self.old.iter().flat_map(active).chain(updated.iter().cloned()).collect();
+        let all: Vec<Arc<Value>> = self
+            .old
+            .iter()
+            .flat_map(active)
+            .chain(updated.iter().cloned())
+            .collect();
         let count = |pods: &[Arc<Value>]| i64::try_from(pods.len()).unwrap_or(i64::MAX);
         let ready = all.iter().filter(|pod| pods::is_ready(pod)).count();
         let ready = i64::try_from(ready).unwrap_or(i64::MAX);
@@ -199,11 +247,17 @@ impl<'a> Rollout<'a> {
             "observedGeneration": generation, "replicas": total, "updatedReplicas": updated.len(),
             "readyReplicas": ready, "availableReplicas": ready, "unavailableReplicas": missing,
         }));
-        let unavailable =
-            fraction(self.deployment.pointer("/spec/strategy/rollingUpdate/maxUnavailable"), self.wanted, false);
+        let unavailable = fraction(
+            self.deployment
+                .pointer("/spec/strategy/rollingUpdate/maxUnavailable"),
+            self.wanted,
+            false,
+        );
         let available = ready >= self.wanted - unavailable && (ready > 0 || self.wanted == 0);
-        let (namespace, name) =
-            (document::namespace(self.deployment), document::name(self.deployment));
+        let (namespace, name) = (
+            document::namespace(self.deployment),
+            document::name(self.deployment),
+        );
         store.amend(COLLECTION, namespace, name, |object| {
             if document::uid(object) != document::uid(self.deployment) {
                 return;
@@ -216,34 +270,75 @@ impl<'a> Rollout<'a> {
         });
     }
 
-    fn conditions(&self, previous: &Value, status: &Value, available: bool, complete: bool) -> Value {
+    fn conditions(
+        &self,
+        previous: &Value,
+        status: &Value,
+        available: bool,
+        complete: bool,
+    ) -> Value {
         let available = if available {
-            ("Available", "True", "MinimumReplicasAvailable", "Deployment has minimum availability.".to_owned())
+            (
+                "Available",
+                "True",
+                "MinimumReplicasAvailable",
+                "Deployment has minimum availability.".to_owned(),
+            )
         } else {
-            ("Available", "False", "MinimumReplicasUnavailable", "Deployment does not have minimum availability.".to_owned())
+            (
+                "Available",
+                "False",
+                "MinimumReplicasUnavailable",
+                "Deployment does not have minimum availability.".to_owned(),
+            )
         };
-        let set_name =
-            format!("{}-{}", document::name(self.deployment), self.hash);
-        let moved = ["updatedReplicas", "readyReplicas", "replicas", "observedGeneration"]
-            .iter()
-            .any(|field| previous.get(*field) != status.get(*field));
+        let set_name = format!("{}-{}", document::name(self.deployment), self.hash);
+        let moved = [
+            "updatedReplicas",
+            "readyReplicas",
+            "replicas",
+            "observedGeneration",
+        ]
+        .iter()
+        .any(|field| previous.get(*field) != status.get(*field));
         let progressing = if complete {
-            ("Progressing", "True", "NewReplicaSetAvailable", format!("ReplicaSet \"{set_name}\" has successfully progressed."))
+            (
+                "Progressing",
+                "True",
+                "NewReplicaSetAvailable",
+                format!("ReplicaSet \"{set_name}\" has successfully progressed."),
+            )
         } else if !moved && self.is_late(previous) {
-            ("Progressing", "False", "ProgressDeadlineExceeded", format!("ReplicaSet \"{set_name}\" has timed out progressing."))
+            (
+                "Progressing",
+                "False",
+                "ProgressDeadlineExceeded",
+                format!("ReplicaSet \"{set_name}\" has timed out progressing."),
+            )
         } else {
-            ("Progressing", "True", "ReplicaSetUpdated", format!("ReplicaSet \"{set_name}\" is progressing."))
+            (
+                "Progressing",
+                "True",
+                "ReplicaSetUpdated",
+                format!("ReplicaSet \"{set_name}\" is progressing."),
+            )
         };
-        json!([condition(previous, available, false), condition(previous, progressing, moved)])
+        json!([
+            condition(previous, available, false),
+            condition(previous, progressing, moved)
+        ])
     }
 
     fn is_late(&self, previous: &Value) -> bool {
-        let deadline = document::number(self.deployment, "/spec/progressDeadlineSeconds").unwrap_or(600);
+        let deadline =
+            document::number(self.deployment, "/spec/progressDeadlineSeconds").unwrap_or(600);
         let last = document::items(previous, "/conditions")
             .iter()
             .find(|condition| document::text(condition, "/type") == "Progressing")
             .and_then(|condition| {
-                document::text(condition, "/lastUpdateTime").parse::<jiff::Timestamp>().ok()
+                document::text(condition, "/lastUpdateTime")
+                    .parse::<jiff::Timestamp>()
+                    .ok()
             });
         last.is_some_and(|last| jiff::Timestamp::now().duration_since(last).as_secs() > deadline)
     }
@@ -259,7 +354,9 @@ pub(crate) fn condition(
         .iter()
         .find(|condition| document::text(condition, "/type") == kind);
     let kept = |field: &str, same: bool| {
-        let time = before.filter(|_| same).map(|condition| document::text(condition, field));
+        let time = before
+            .filter(|_| same)
+            .map(|condition| document::text(condition, field));
         time.map_or_else(document::now, str::to_owned)
     };
     let same_status =

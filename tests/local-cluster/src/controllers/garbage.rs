@@ -11,8 +11,10 @@ use crate::resources;
 /// Collects what nobody owns any more.
 pub(crate) fn reconcile(ground: &Ground) {
     let store = &ground.store;
-    let collections: BTreeSet<String> =
-        resources::all(store).iter().map(resources::Resource::collection).collect();
+    let collections: BTreeSet<String> = resources::all(store)
+        .iter()
+        .map(resources::Resource::collection)
+        .collect();
     let objects: Vec<_> = collections
         .iter()
         .flat_map(|collection| {
@@ -20,16 +22,22 @@ pub(crate) fn reconcile(ground: &Ground) {
             objects.into_iter().map(move |object| (collection, object))
         })
         .collect();
-    let present: BTreeSet<&str> =
-        objects.iter().map(|(_, object)| document::uid(object)).collect();
+    let present: BTreeSet<&str> = objects
+        .iter()
+        .map(|(_, object)| document::uid(object))
+        .collect();
     for (collection, object) in &objects {
         let (namespace, name) = (document::namespace(object), document::name(object));
         let owners = document::items(object, "/metadata/ownerReferences");
         let orphaned = !owners.is_empty()
-            && !owners.iter().any(|owner| present.contains(document::text(owner, "/uid")));
+            && !owners
+                .iter()
+                .any(|owner| present.contains(document::text(owner, "/uid")));
         let owner_waits = objects.iter().any(|(_, other)| {
             has_foreground(other)
-                && owners.iter().any(|owner| document::text(owner, "/uid") == document::uid(other))
+                && owners
+                    .iter()
+                    .any(|owner| document::text(owner, "/uid") == document::uid(other))
         });
         if orphaned || owner_waits {
             if collection.as_str() == "pods" {
@@ -40,7 +48,11 @@ pub(crate) fn reconcile(ground: &Ground) {
                 store.remove(collection, namespace, name, Some(document::uid(object)));
             } else {
                 store.amend(collection, namespace, name, |object| {
-                    set(object, "/metadata/finalizers", json!(["foregroundDeletion"]));
+                    set(
+                        object,
+                        "/metadata/finalizers",
+                        json!(["foregroundDeletion"]),
+                    );
                     let time = json!(document::now());
                     document::set_default(object, "/metadata/deletionTimestamp", time);
                 });

@@ -28,13 +28,19 @@ impl Notices {
         if document::number(object, "/status/observedGeneration") == Some(generation) {
             return true;
         }
-        let circumstance = Circumstance { name: document::name(object), ..Circumstance::default() };
+        let circumstance = Circumstance {
+            name: document::name(object),
+            ..Circumstance::default()
+        };
         let ordered = faults.look(circumstance, |fault| match fault {
             Fault::SlowRollout { milliseconds } => Some(Duration::from_millis(*milliseconds)),
             _ => None,
         });
         let now = Instant::now();
-        let entry = self.seen.entry(document::uid(object).to_owned()).or_insert((generation, now));
+        let entry = self
+            .seen
+            .entry(document::uid(object).to_owned())
+            .or_insert((generation, now));
         if entry.0 != generation {
             *entry = (generation, now);
         }

@@ -31,20 +31,27 @@ pub(crate) fn is_active(pod: &Value) -> bool {
 
 /// Whether a pod has the Ready condition.
 pub(crate) fn is_ready(pod: &Value) -> bool {
-    document::items(pod, "/status/conditions").iter().any(|condition| {
-        document::text(condition, "/type") == "Ready"
-            && document::text(condition, "/status") == "True"
-    })
+    document::items(pod, "/status/conditions")
+        .iter()
+        .any(|condition| {
+            document::text(condition, "/type") == "Ready"
+                && document::text(condition, "/status") == "True"
+        })
 }
 
 /// Marks a pod for deletion with its own grace.
 pub(crate) fn end(store: &Store, pod: &Value) {
     let grace = document::number(pod, "/spec/terminationGracePeriodSeconds").unwrap_or(30);
-    store.amend("pods", document::namespace(pod), document::name(pod), |marked| {
-        if document::uid(marked) == document::uid(pod) {
-            deletion::mark_pod(marked, grace);
-        }
-    });
+    store.amend(
+        "pods",
+        document::namespace(pod),
+        document::name(pod),
+        |marked| {
+            if document::uid(marked) == document::uid(pod) {
+                deletion::mark_pod(marked, grace);
+            }
+        },
+    );
 }
 
 /// A reference to the controlling owner.
@@ -78,7 +85,11 @@ pub(crate) fn start(store: &Store, owner: &Value, name: Option<&str>, labels: &[
         }
     }
     for (key, value) in labels {
-        set(&mut pod, &format!("/metadata/labels/{}", document::segment(key)), json!(value));
+        set(
+            &mut pod,
+            &format!("/metadata/labels/{}", document::segment(key)),
+            json!(value),
+        );
     }
     set(&mut pod, "/metadata/ownerReferences", reference(owner));
     make(store, "", "pods", document::namespace(owner), pod);
@@ -87,7 +98,9 @@ pub(crate) fn start(store: &Store, owner: &Value, name: Option<&str>, labels: &[
 /// Stores an object that a controller makes. A refusal is told in the log: the next round tries
 /// again.
 pub(crate) fn make(store: &Store, group: &str, plural: &str, namespace: &str, object: Value) {
-    let Some(resource) = resources::find(store, group, "v1", plural) else { return };
+    let Some(resource) = resources::find(store, group, "v1", plural) else {
+        return;
+    };
     let manager = Manager {
         name: MANAGER.to_owned(),
         api_version: resource.api_version(),
@@ -101,14 +114,22 @@ pub(crate) fn make(store: &Store, group: &str, plural: &str, namespace: &str, ob
         subresource: String::new(),
     };
     if let Err(error) = objects::create_object(store, &target, object, false, Some(&manager)) {
-        tracing::warn!("a controller could not make one of `{plural}`: {}", error.object());
+        tracing::warn!(
+            "a controller could not make one of `{plural}`: {}",
+            error.object()
+        );
     }
 }
 
 /// Writes parts of a status; what is zero or empty is left out, as the real server does.
 pub(crate) fn compact(status: Value) -> Value {
-    let kept = status.as_object().into_iter().flatten().filter(|(_, value)| {
-        *value != &json!(0) && !value.is_null()
-    });
-    Value::Object(kept.map(|(key, value)| (key.clone(), value.clone())).collect())
+    let kept = status
+        .as_object()
+        .into_iter()
+        .flatten()
+        .filter(|(_, value)| *value != &json!(0) && !value.is_null());
+    Value::Object(
+        kept.map(|(key, value)| (key.clone(), value.clone()))
+            .collect(),
+    )
 }

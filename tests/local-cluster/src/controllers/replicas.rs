@@ -21,8 +21,10 @@ pub(crate) fn reconcile(ground: &Ground) {
 
 fn reconcile_one(ground: &Ground, collection: &str, owner: &Value) {
     let store = &ground.store;
-    let mut active: Vec<Arc<Value>> =
-        pods::owned(store, owner).into_iter().filter(|pod| pods::is_active(pod)).collect();
+    let mut active: Vec<Arc<Value>> = pods::owned(store, owner)
+        .into_iter()
+        .filter(|pod| pods::is_active(pod))
+        .collect();
     let wanted = document::number(owner, "/spec/replicas").unwrap_or(0);
     let wanted = usize::try_from(wanted).unwrap_or(0);
     for _ in active.len()..wanted {
@@ -42,8 +44,10 @@ fn reconcile_one(ground: &Ground, collection: &str, owner: &Value) {
 }
 
 fn write_status(ground: &Ground, collection: &str, owner: &Value) {
-    let active: Vec<Arc<Value>> =
-        pods::owned(&ground.store, owner).into_iter().filter(|pod| pods::is_active(pod)).collect();
+    let active: Vec<Arc<Value>> = pods::owned(&ground.store, owner)
+        .into_iter()
+        .filter(|pod| pods::is_active(pod))
+        .collect();
     let ready = active.iter().filter(|pod| pods::is_ready(pod)).count();
     let generation = document::number(owner, "/metadata/generation").unwrap_or(1);
     let mut status = pods::compact(json!({

@@ -22,21 +22,28 @@ impl Services {
         let mut wanted: BTreeMap<String, Entries> = BTreeMap::new();
         for service in ground.store.list("services", None).1 {
             let (namespace, name) = (document::namespace(&service), document::name(&service));
-            let Some(selector) = service.pointer("/spec/selector") else { continue };
+            let Some(selector) = service.pointer("/spec/selector") else {
+                continue;
+            };
             let selector = Selector::of_workload(selector);
             if selector.is_empty() {
                 continue;
             }
             let (_, pods) = ground.store.list("pods", Some(namespace));
-            let candidates =
-                pods.iter().filter(|pod| pods::is_active(pod) && selector.matches(pod));
+            let candidates = pods
+                .iter()
+                .filter(|pod| pods::is_active(pod) && selector.matches(pod));
             let address = candidates
                 .filter_map(|pod| {
-                    let address = document::text(pod, "/status/podIP").parse::<IpAddr>().ok()?;
+                    let address = document::text(pod, "/status/podIP")
+                        .parse::<IpAddr>()
+                        .ok()?;
                     Some((!pods::is_ready(pod), address))
                 })
                 .min();
-            let Some((_, address)) = address else { continue };
+            let Some((_, address)) = address else {
+                continue;
+            };
             let entries = wanted.entry(namespace.to_owned()).or_default();
             for suffix in ["", ".svc", ".svc.cluster.local"] {
                 let place = if suffix.is_empty() {
@@ -52,7 +59,11 @@ impl Services {
                 ground.runtime.set_hosts(namespace, entries.clone());
             }
         }
-        for namespace in self.told.keys().filter(|namespace| !wanted.contains_key(*namespace)) {
+        for namespace in self
+            .told
+            .keys()
+            .filter(|namespace| !wanted.contains_key(*namespace))
+        {
             ground.runtime.set_hosts(namespace, Vec::new());
         }
         self.told = wanted;

@@ -45,16 +45,17 @@ fn advance(ground: &Ground, owner: &Value) {
             break;
         }
     }
-    let beyond = owned.iter().filter(|pod| ordinal_of(owner, pod).is_none_or(|it| it >= wanted));
+    let beyond = owned
+        .iter()
+        .filter(|pod| ordinal_of(owner, pod).is_none_or(|it| it >= wanted));
     for pod in beyond.filter(|pod| pods::is_active(pod)) {
         pods::end(store, pod);
     }
     // The last ordinal is updated first, and the next only when all others are ready.
     let all_ready = (0..wanted).all(|ordinal| find(ordinal).is_some_and(|pod| pods::is_ready(pod)));
     let rolling = document::text(owner, "/spec/updateStrategy/type") != "OnDelete";
-    let old = |pod: &Value| {
-        document::text(pod, &format!("/metadata/labels/{REVISION}")) != revision
-    };
+    let old =
+        |pod: &Value| document::text(pod, &format!("/metadata/labels/{REVISION}")) != revision;
     if all_ready && rolling {
         let outdated = (0..wanted).rev().filter_map(find).find(|pod| old(pod));
         if let Some(pod) = outdated.filter(|pod| pods::is_active(pod)) {
@@ -73,9 +74,16 @@ fn ordinal_of(owner: &Value, pod: &Value) -> Option<i64> {
 fn make_claims(ground: &Ground, owner: &Value, ordinal: i64) {
     let namespace = document::namespace(owner);
     for template in document::items(owner, "/spec/volumeClaimTemplates") {
-        let name =
-            format!("{}-{}-{ordinal}", document::name(template), document::name(owner));
-        if ground.store.get("persistentvolumeclaims", namespace, &name).is_some() {
+        let name = format!(
+            "{}-{}-{ordinal}",
+            document::name(template),
+            document::name(owner)
+        );
+        if ground
+            .store
+            .get("persistentvolumeclaims", namespace, &name)
+            .is_some()
+        {
             continue;
         }
         let claim = json!({
@@ -83,16 +91,27 @@ fn make_claims(ground: &Ground, owner: &Value, ordinal: i64) {
             "metadata": {"name": name, "labels": owner.pointer("/spec/selector/matchLabels")},
             "spec": template.get("spec"),
         });
-        pods::make(&ground.store, "", "persistentvolumeclaims", namespace, claim);
+        pods::make(
+            &ground.store,
+            "",
+            "persistentvolumeclaims",
+            namespace,
+            claim,
+        );
     }
 }
 
 fn write_status(ground: &Ground, owner: &Value, revision: &str) {
-    let active: Vec<_> =
-        pods::owned(&ground.store, owner).into_iter().filter(|pod| pods::is_active(pod)).collect();
+    let active: Vec<_> = pods::owned(&ground.store, owner)
+        .into_iter()
+        .filter(|pod| pods::is_active(pod))
+        .collect();
     let ready = active.iter().filter(|pod| pods::is_ready(pod)).count();
     let pointer = format!("/metadata/labels/{REVISION}");
-    let updated = active.iter().filter(|pod| document::text(pod, &pointer) == revision).count();
+    let updated = active
+        .iter()
+        .filter(|pod| document::text(pod, &pointer) == revision)
+        .count();
     let generation = document::number(owner, "/metadata/generation").unwrap_or(1);
     let wanted = document::number(owner, "/spec/replicas").unwrap_or(1);
     let complete = i64::try_from(updated).is_ok_and(|updated| updated == wanted)

@@ -69,7 +69,9 @@ impl Sources<'_> {
         for source in document::items(container, "/envFrom") {
             let prefix = document::text(source, "/prefix");
             for (kind, member) in [("ConfigMap", "configMapRef"), ("Secret", "secretRef")] {
-                let Some(reference) = source.get(member) else { continue };
+                let Some(reference) = source.get(member) else {
+                    continue;
+                };
                 for (key, value) in self.data(kind, reference, "/name")? {
                     put(&mut env, format!("{prefix}{key}"), lossy(&value));
                 }
@@ -90,7 +92,9 @@ impl Sources<'_> {
 
     fn value_from(&self, source: &Value) -> Result<Option<String>, Obstacle> {
         for (kind, member) in [("ConfigMap", "configMapKeyRef"), ("Secret", "secretKeyRef")] {
-            let Some(reference) = source.get(member) else { continue };
+            let Some(reference) = source.get(member) else {
+                continue;
+            };
             let key = document::text(reference, "/key");
             let optional = document::flag(reference, "/optional");
             return match self.data(kind, reference, "/name")?.get(key) {
@@ -125,7 +129,11 @@ impl Sources<'_> {
         name: &str,
     ) -> Result<BTreeMap<String, Vec<u8>>, Obstacle> {
         let name = document::text(reference, name);
-        let collection = if kind == "Secret" { "secrets" } else { "configmaps" };
+        let collection = if kind == "Secret" {
+            "secrets"
+        } else {
+            "configmaps"
+        };
         let Some(object) = self.store.get(collection, self.namespace(), name) else {
             if document::flag(reference, "/optional") {
                 return Ok(BTreeMap::new());
@@ -143,7 +151,9 @@ impl Sources<'_> {
             data.insert(key.to_owned(), bytes);
         }
         for (key, value) in document::entries(&object, "/binaryData") {
-            let bytes = STANDARD.decode(value.as_str().unwrap_or_default()).unwrap_or_default();
+            let bytes = STANDARD
+                .decode(value.as_str().unwrap_or_default())
+                .unwrap_or_default();
             data.insert(key.to_owned(), bytes);
         }
         Ok(data)
@@ -155,17 +165,24 @@ impl Sources<'_> {
             .iter()
             .map(|volume| {
                 let name = document::text(volume, "/name").to_owned();
-                Ok(VolumeSpec { name, source: self.volume(volume)? })
+                Ok(VolumeSpec {
+                    name,
+                    source: self.volume(volume)?,
+                })
             })
             .collect()
     }
 
     fn volume(&self, volume: &Value) -> Result<VolumeSource, Obstacle> {
         if let Some(source) = volume.get("configMap") {
-            return self.files("ConfigMap", source, "/name").map(VolumeSource::Files);
+            return self
+                .files("ConfigMap", source, "/name")
+                .map(VolumeSource::Files);
         }
         if let Some(source) = volume.get("secret") {
-            return self.files("Secret", source, "/secretName").map(VolumeSource::Files);
+            return self
+                .files("Secret", source, "/secretName")
+                .map(VolumeSource::Files);
         }
         if let Some(source) = volume.get("projected") {
             let mut files = BTreeMap::new();
@@ -186,7 +203,9 @@ impl Sources<'_> {
             return Ok(VolumeSource::EmptyDir { size_limit });
         }
         let name = document::text(volume, "/name");
-        Err(format!("volume \"{name}\" is of a kind that a local cluster does not have"))
+        Err(format!(
+            "volume \"{name}\" is of a kind that a local cluster does not have"
+        ))
     }
 
     fn files(
@@ -212,16 +231,22 @@ impl Sources<'_> {
     }
 
     fn claim(&self, name: &str) -> Result<VolumeSource, Obstacle> {
-        let limit = self.faults.strike(Circumstance { name, ..Circumstance::default() }, |fault| {
-            match fault {
+        let limit = self.faults.strike(
+            Circumstance {
+                name,
+                ..Circumstance::default()
+            },
+            |fault| match fault {
                 Fault::LimitVolume { bytes } => Some(*bytes),
                 _ => None,
-            }
-        });
+            },
+        );
         if limit.is_some() {
             return Ok(VolumeSource::EmptyDir { size_limit: limit });
         }
-        let claim = self.store.get("persistentvolumeclaims", self.namespace(), name);
+        let claim = self
+            .store
+            .get("persistentvolumeclaims", self.namespace(), name);
         let Some(claim) = claim else {
             return Err(format!("persistentvolumeclaim \"{name}\" not found"));
         };
@@ -229,7 +254,9 @@ impl Sources<'_> {
         if volume.is_empty() || document::text(&claim, "/status/phase") != "Bound" {
             return Err(format!("persistentvolumeclaim \"{name}\" is not bound"));
         }
-        Ok(VolumeSource::HostFolder(PathBuf::from(self.volumes).join(volume)))
+        Ok(VolumeSource::HostFolder(
+            PathBuf::from(self.volumes).join(volume),
+        ))
     }
 }
 
@@ -253,9 +280,13 @@ fn expand(text: &str, env: &[(String, String)]) -> String {
             rest = escaped;
             continue;
         }
-        let reference = after.strip_prefix('(').and_then(|after| after.split_once(')'));
+        let reference = after
+            .strip_prefix('(')
+            .and_then(|after| after.split_once(')'));
         let known = reference.and_then(|(name, after)| {
-            env.iter().find(|(known, _)| known == name).map(|(_, value)| (value, after))
+            env.iter()
+                .find(|(known, _)| known == name)
+                .map(|(_, value)| (value, after))
         });
         match known {
             Some((value, after)) => {

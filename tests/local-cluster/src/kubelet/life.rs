@@ -32,8 +32,15 @@ struct Life {
 /// Lives a pod from start to end.
 pub(super) async fn live(kubelet: Arc<Kubelet>, pod: Arc<Value>) {
     let uid = document::uid(&pod).to_owned();
-    let known = Known { started: document::now(), ..Known::default() };
-    let life = Arc::new(Life { kubelet, pod, known: Mutex::new(known) });
+    let known = Known {
+        started: document::now(),
+        ..Known::default()
+    };
+    let life = Arc::new(Life {
+        kubelet,
+        pod,
+        known: Mutex::new(known),
+    });
     life.publish();
     let begun = life.begin().await;
     if let Some(running) = begun {
@@ -45,7 +52,9 @@ pub(super) async fn live(kubelet: Arc<Kubelet>, pod: Arc<Value>) {
         life.kubelet.lock().remove(&uid);
     }
     let (namespace, name) = (document::namespace(&life.pod), document::name(&life.pod));
-    life.kubelet.store.remove("pods", namespace, name, Some(&uid));
+    life.kubelet
+        .store
+        .remove("pods", namespace, name, Some(&uid));
 }
 
 impl Life {
@@ -73,7 +82,11 @@ impl Life {
 
     /// Writes the status to the object, if it is still this pod's.
     fn publish(&self) {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let known = self
+            .known
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         let (namespace, name) = (document::namespace(&self.pod), document::name(&self.pod));
         self.kubelet.store.amend("pods", namespace, name, |pod| {
             if document::uid(pod) != document::uid(&self.pod) {
@@ -167,7 +180,10 @@ impl Life {
                 return;
             }
             failures += 1;
-            self.wait_all("PodInitializing", &format!("init container \"{name}\" failed"));
+            self.wait_all(
+                "PodInitializing",
+                &format!("init container \"{name}\" failed"),
+            );
             tokio::time::sleep(pause(failures)).await;
         }
     }
@@ -179,7 +195,10 @@ impl Life {
         address: &str,
     ) -> Result<(), Obstacle> {
         let spec = self.sources(address.to_owned()).container(container)?;
-        running.start_container(spec).await.map_err(|error| format!("{error:#}"))
+        running
+            .start_container(spec)
+            .await
+            .map_err(|error| format!("{error:#}"))
     }
 
     /// Starts a container, watches it, and starts it again as the policy says.
@@ -206,7 +225,9 @@ impl Life {
             let since = document::now();
             let unprobed = Probe::of(&container).is_none();
             self.change_container(name, |container| {
-                container.state = State::Running { since: since.clone() };
+                container.state = State::Running {
+                    since: since.clone(),
+                };
                 container.ready = unprobed;
             });
             let code = tokio::select! {
@@ -214,7 +235,11 @@ impl Life {
                 never = self.probe(&running, &container) => match never {},
             };
             let again = policy == "Always" || (policy == "OnFailure" && code != 0);
-            let ended = State::Terminated { code, since, until: document::now() };
+            let ended = State::Terminated {
+                code,
+                since,
+                until: document::now(),
+            };
             self.change_container(name, |container| {
                 container.state = ended.clone();
                 container.ready = false;
@@ -226,7 +251,10 @@ impl Life {
             failures += 1;
             self.change_container(name, |container| {
                 let reason = "CrashLoopBackOff".to_owned();
-                container.state = State::Waiting { reason, message: String::new() };
+                container.state = State::Waiting {
+                    reason,
+                    message: String::new(),
+                };
                 container.last = Some(ended);
                 container.restarts += 1;
             });
@@ -266,7 +294,9 @@ impl Life {
         let mut versions = self.kubelet.store.subscribe();
         loop {
             versions.borrow_and_update();
-            let Some(pod) = current(&self.kubelet.store, &self.pod) else { return 0 };
+            let Some(pod) = current(&self.kubelet.store, &self.pod) else {
+                return 0;
+            };
             if document::is_terminating(&pod) {
                 let pointer = "/metadata/deletionGracePeriodSeconds";
                 let grace = document::number(&pod, pointer).unwrap_or(30);

@@ -25,7 +25,9 @@ impl Probe {
     /// The readiness probe of a container, if it has one that can be carried out.
     pub(crate) fn of(container: &Value) -> Option<Self> {
         let probe = container.get("readinessProbe")?;
-        let port = probe.pointer("/tcpSocket/port").or_else(|| probe.pointer("/httpGet/port"));
+        let port = probe
+            .pointer("/tcpSocket/port")
+            .or_else(|| probe.pointer("/httpGet/port"));
         let mut command = document::texts(probe, "/exec/command");
         if command.is_empty() {
             let port = port_number(container, port?)?;
@@ -48,7 +50,9 @@ impl Probe {
 
     /// Tries once.
     pub(crate) async fn succeeds(&self, pod: &dyn RunningPod, container: &str) -> bool {
-        tokio::time::timeout(self.timeout, self.attempt(pod, container)).await.unwrap_or(false)
+        tokio::time::timeout(self.timeout, self.attempt(pod, container))
+            .await
+            .unwrap_or(false)
     }
 
     async fn attempt(&self, pod: &dyn RunningPod, container: &str) -> bool {

@@ -9,9 +9,18 @@ use crate::document;
 /// Where a container is in its life.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum State {
-    Waiting { reason: String, message: String },
-    Running { since: String },
-    Terminated { code: i32, since: String, until: String },
+    Waiting {
+        reason: String,
+        message: String,
+    },
+    Running {
+        since: String,
+    },
+    Terminated {
+        code: i32,
+        since: String,
+        until: String,
+    },
 }
 
 /// One container as the status tells it.
@@ -29,7 +38,10 @@ impl Container {
     /// Before its first start.
     pub(crate) fn creating() -> Self {
         Self {
-            state: State::Waiting { reason: "ContainerCreating".to_owned(), message: String::new() },
+            state: State::Waiting {
+                reason: "ContainerCreating".to_owned(),
+                message: String::new(),
+            },
             last: None,
             ready: false,
             restarts: 0,
@@ -86,9 +98,9 @@ fn phase(known: &Known, states: &[(&Value, Container)]) -> &'static str {
         _ => None,
     };
     let codes: Vec<i32> = states.iter().filter_map(|(_, state)| code(state)).collect();
-    let started = states.iter().any(|(_, state)| {
-        state.restarts > 0 || !matches!(state.state, State::Waiting { .. })
-    });
+    let started = states
+        .iter()
+        .any(|(_, state)| state.restarts > 0 || !matches!(state.state, State::Waiting { .. }));
     if !known.initialized || !started {
         "Pending"
     } else if codes.len() < states.len() {
@@ -118,7 +130,11 @@ fn condition(kind: &str, holds: bool, previous: &Value) -> Value {
 }
 
 fn container(pod: &Value, spec: &Value, container: &Container) -> Value {
-    let id = format!("local://{}/{}", document::uid(pod), document::text(spec, "/name"));
+    let id = format!(
+        "local://{}/{}",
+        document::uid(pod),
+        document::text(spec, "/name")
+    );
     let mut status = json!({
         "name": document::text(spec, "/name"),
         "state": state(&container.state),

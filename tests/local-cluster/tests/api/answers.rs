@@ -3,38 +3,122 @@
 
 use serde_json::{Value, json};
 
-use crate::Bed;
+use crate::{Bed, deployment};
 
 /// Parts of answers that are not held against the record: the number of the record, a path, why.
 /// `*` stands for one name or position.
 const DIFFERENT: &[(&str, &str, &str)] = &[
-    ("*", "/metadata/managedFields", "checked by itself, see `managers`"),
-    ("namespace created", "/metadata/labels", "newer servers label a namespace with its name"),
-    ("secret with bad data", "/message", "newer servers do not quote the body"),
-    ("body is not an object", "/message", "the words of Go's JSON reader"),
-    ("continue token is bad", "/message", "the words of Go's JSON reader"),
+    (
+        "*",
+        "/metadata/managedFields",
+        "checked by itself, see `managers`",
+    ),
+    (
+        "namespace created",
+        "/metadata/labels",
+        "newer servers label a namespace with its name",
+    ),
+    (
+        "secret with bad data",
+        "/message",
+        "newer servers do not quote the body",
+    ),
+    (
+        "body is not an object",
+        "/message",
+        "the words of Go's JSON reader",
+    ),
+    (
+        "continue token is bad",
+        "/message",
+        "the words of Go's JSON reader",
+    ),
     ("first page", "/metadata/continue", "opaque"),
     ("first page", "/items/0/data/ca.crt", "another authority"),
-    ("second page", "/metadata/resourceVersion", "another cluster"),
-    ("pods of the deployment", "/items/0/spec/tolerations", "there is one node, always ready"),
-    ("pods of the deployment", "/items/0/spec/volumes", "no service account token is mounted"),
-    ("pods of the deployment", "/items/0/spec/containers/0/volumeMounts", "as above"),
-    ("pods of the deployment", "/items/0/spec/priority", "there are no priorities"),
-    ("pods of the deployment", "/items/0/spec/preemptionPolicy", "as above"),
-    ("pods of the deployment", "/items/0/spec/nodeName", "another node"),
-    ("pods of the deployment", "/items/0/status/hostIP", "another node"),
-    ("pods of the deployment", "/items/0/status/podIP", "another network"),
-    ("pods of the deployment", "/items/0/status/podIPs", "another network"),
-    ("pods of the deployment", "/items/0/status/conditions", "newer servers have more, see below"),
-    ("pods of the deployment", "/items/0/status/containerStatuses/0/imageID", "no images"),
-    ("pods of the deployment", "/items/0/status/containerStatuses/0/containerID", "no containers"),
-    ("watch from a version that is gone", "", "that record's history was still there"),
+    (
+        "second page",
+        "/metadata/resourceVersion",
+        "another cluster",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/spec/tolerations",
+        "there is one node, always ready",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/spec/volumes",
+        "no service account token is mounted",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/spec/containers/0/volumeMounts",
+        "as above",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/spec/priority",
+        "there are no priorities",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/spec/preemptionPolicy",
+        "as above",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/spec/nodeName",
+        "another node",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/status/hostIP",
+        "another node",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/status/podIP",
+        "another network",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/status/podIPs",
+        "another network",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/status/conditions",
+        "newer servers have more, see below",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/status/containerStatuses/0/imageID",
+        "no images",
+    ),
+    (
+        "pods of the deployment",
+        "/items/0/status/containerStatuses/0/containerID",
+        "no containers",
+    ),
+    (
+        "watch from a version that is gone",
+        "",
+        "that record's history was still there",
+    ),
     ("version", "", "another version"),
     ("api", "/serverAddressByClientCIDRs", "another address"),
-    ("core resources", "/resources", "fewer resources, see `discovery_lists_what_the_real_one_does`"),
+    (
+        "core resources",
+        "/resources",
+        "fewer resources, see `discovery_lists_what_the_real_one_does`",
+    ),
     ("apps resources", "/resources", "as above"),
     ("group list", "/groups", "as above"),
-    ("resource does not exist", "", "this server has DeploymentConfigs"),
+    (
+        "resource does not exist",
+        "",
+        "this server has DeploymentConfigs",
+    ),
 ];
 
 /// Names whose values differ from cluster to cluster.
@@ -55,7 +139,10 @@ fn records() -> Vec<Value> {
 }
 
 fn record(name: &str) -> Value {
-    records().into_iter().find(|record| record["name"] == name).unwrap()
+    records()
+        .into_iter()
+        .find(|record| record["name"] == name)
+        .unwrap()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -66,7 +153,9 @@ async fn every_recorded_request_is_answered_as_the_real_server_did() {
     let mut compared = 0;
     for record in records() {
         let name = record["name"].as_str().unwrap();
-        let Some(path) = record["request"]["path"].as_str() else { continue };
+        let Some(path) = record["request"]["path"].as_str() else {
+            continue;
+        };
         let path = if name == "second page" {
             format!("/api/v1/namespaces/rec/configmaps?limit=1&continue={token}")
         } else {
@@ -89,7 +178,10 @@ async fn every_recorded_request_is_answered_as_the_real_server_did() {
             bed.send_as(method, &path, content_type, body).await
         };
         if name == "first page" {
-            answer.body["metadata"]["continue"].as_str().unwrap().clone_into(&mut token);
+            answer.body["metadata"]["continue"]
+                .as_str()
+                .unwrap()
+                .clone_into(&mut token);
         }
         compared += 1;
         let expected = &record["response"];
@@ -98,12 +190,22 @@ async fn every_recorded_request_is_answered_as_the_real_server_did() {
             continue;
         }
         if json!(answer.code) != expected["status"] {
-            differences.push(format!("{name}: status {} for {}", answer.code, expected["status"]));
+            differences.push(format!(
+                "{name}: status {} for {}",
+                answer.code, expected["status"]
+            ));
         }
         if json!(answer.content_type) != expected["contentType"] {
             differences.push(format!("{name}: content type {}", answer.content_type));
         }
-        compare(name, "", &expected["body"], &answer.body, &allowed, &mut differences);
+        compare(
+            name,
+            "",
+            &expected["body"],
+            &answer.body,
+            &allowed,
+            &mut differences,
+        );
         managers(name, &expected["body"], &answer.body, &mut differences);
     }
     assert_eq!(compared, 49);
@@ -145,7 +247,9 @@ fn compare(
     out: &mut Vec<String>,
 ) {
     let known = |path: &str| {
-        allowed.iter().any(|allowed| path == *allowed || path.ends_with(&format!("items/0{allowed}")))
+        allowed
+            .iter()
+            .any(|allowed| path == *allowed || path.ends_with(&format!("items/0{allowed}")))
     };
     if known(path) || expected.is_null() {
         return;
@@ -171,10 +275,21 @@ fn compare(
         }
         (Value::Array(wanted), Value::Array(given)) => {
             if wanted.len() != given.len() {
-                out.push(format!("{name}: `{path}` has {} items, not {}", given.len(), wanted.len()));
+                out.push(format!(
+                    "{name}: `{path}` has {} items, not {}",
+                    given.len(),
+                    wanted.len()
+                ));
             }
             for (position, (wanted, given)) in wanted.iter().zip(given).enumerate() {
-                compare(name, &format!("{path}/{position}"), wanted, given, allowed, out);
+                compare(
+                    name,
+                    &format!("{path}/{position}"),
+                    wanted,
+                    given,
+                    allowed,
+                    out,
+                );
             }
         }
         (Value::String(wanted), Value::String(given)) => {
@@ -193,7 +308,8 @@ fn generated(text: &str) -> String {
     let mut result = parts.next().unwrap_or_default().to_owned();
     for part in parts {
         result.push_str("backend-redis-*");
-        let rest = part.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '-');
+        let rest =
+            part.trim_start_matches(|letter: char| letter.is_ascii_alphanumeric() || letter == '-');
         result.push_str(rest);
     }
     result
@@ -202,7 +318,10 @@ fn generated(text: &str) -> String {
 /// The entries of people (not of controllers) in `managedFields` must be equal.
 fn managers(name: &str, expected: &Value, found: &Value, out: &mut Vec<String>) {
     let entries = |object: &Value| -> Vec<Value> {
-        let entries = object["metadata"]["managedFields"].as_array().cloned().unwrap_or_default();
+        let entries = object["metadata"]["managedFields"]
+            .as_array()
+            .cloned()
+            .unwrap_or_default();
         let ours = ["one", "two", "unknown"];
         entries
             .into_iter()
@@ -230,12 +349,18 @@ fn managers(name: &str, expected: &Value, found: &Value, out: &mut Vec<String>) 
 #[tokio::test(flavor = "multi_thread")]
 async fn discovery_lists_what_the_real_one_does() {
     let bed = Bed::new().await;
-    for (name, path) in [("core resources", "/api/v1"), ("apps resources", "/apis/apps/v1")] {
+    for (name, path) in [
+        ("core resources", "/api/v1"),
+        ("apps resources", "/apis/apps/v1"),
+    ] {
         let expected = record(name)["response"]["body"]["resources"].clone();
         let found = bed.send("GET", path, None).await.body["resources"].clone();
         for entry in found.as_array().unwrap() {
             let real = expected.as_array().unwrap();
-            let real = real.iter().find(|real| real["name"] == entry["name"]).unwrap();
+            let real = real
+                .iter()
+                .find(|real| real["name"] == entry["name"])
+                .unwrap();
             for field in ["kind", "namespaced", "shortNames", "group", "version"] {
                 assert_eq!(entry[field], real[field], "`{field}` of {}", entry["name"]);
             }
@@ -246,16 +371,21 @@ async fn discovery_lists_what_the_real_one_does() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_restart_with_recreate_is_seen_as_the_real_server_shows_it() {
     let bed = Bed::new().await;
-    bed.deployment("backend-redis").await;
     let path = "/apis/apps/v1/namespaces/default/deployments";
+    let mut object = deployment("backend-redis");
+    // Ready only after a while, so that the state before can be seen.
+    object["spec"]["template"]["spec"]["containers"][0]["readinessProbe"] =
+        json!({"exec": {"command": ["true"]}, "initialDelaySeconds": 1});
+    bed.send("POST", path, Some(object)).await;
+    bed.ready_pod("backend-redis").await;
     let list = bed.send("GET", path, None).await.body;
     let version = list["metadata"]["resourceVersion"].as_str().unwrap();
-    let watch = format!("{path}?watch=true&resourceVersion={version}&timeoutSeconds=4");
+    let watch = format!("{path}?watch=true&resourceVersion={version}&timeoutSeconds=6");
     let watching = bed.client.clone();
-    let watched =
-        tokio::task::spawn_blocking(move || watching.send("GET", &watch, None).unwrap());
+    let watched = tokio::task::spawn_blocking(move || watching.send("GET", &watch, None).unwrap());
     let patch = record("restart by merge patch")["request"]["body"].clone();
-    bed.send("PATCH", &format!("{path}/backend-redis"), Some(patch)).await;
+    bed.send("PATCH", &format!("{path}/backend-redis"), Some(patch))
+        .await;
     let lines = watched.await.unwrap().body;
     let events: Vec<Value> = lines
         .as_str()
@@ -287,11 +417,22 @@ async fn a_restart_with_recreate_is_seen_as_the_real_server_shows_it() {
         .collect();
     wanted.dedup();
     found.dedup();
-    let key_states = ["2 1 1 1 1", "2 2 null null null", "2 2 1 1 null", "2 2 1 1 1"];
+    let key_states = [
+        "2 1 1 1 1",
+        "2 2 null null null",
+        "2 2 1 1 null",
+        "2 2 1 1 1",
+    ];
     for state in key_states {
-        assert!(wanted.iter().any(|wanted| wanted == state), "the record lacks `{state}`");
+        assert!(
+            wanted.iter().any(|wanted| wanted == state),
+            "the record lacks `{state}`"
+        );
     }
-    let found: Vec<&str> =
-        found.iter().map(String::as_str).filter(|state| key_states.contains(state)).collect();
+    let found: Vec<&str> = found
+        .iter()
+        .map(String::as_str)
+        .filter(|state| key_states.contains(state))
+        .collect();
     assert_eq!(found, key_states);
 }

@@ -11,8 +11,8 @@ mod workloads;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use local_cluster::{Place, Server};
 use local_cluster::client::{Answer, Client};
+use local_cluster::{Place, Server};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -27,10 +27,17 @@ impl Bed {
     async fn new() -> Self {
         let folder = tempfile::tempdir().unwrap();
         let runtime = Arc::new(stand_in::StandIn::new(folder.path()));
-        let place = Place { state: folder.path().to_owned(), ..Place::default() };
+        let place = Place {
+            state: folder.path().to_owned(),
+            ..Place::default()
+        };
         let server = Server::start(runtime, place).await.unwrap();
         let client = server.access().client().unwrap();
-        Self { server, client, _folder: folder }
+        Self {
+            server,
+            client,
+            _folder: folder,
+        }
     }
 
     /// Sends a request without keeping the server from running.
@@ -40,7 +47,8 @@ impl Bed {
         } else {
             "application/json"
         };
-        self.send_as(method, path, kind, body.map(|body| body.to_string())).await
+        self.send_as(method, path, kind, body.map(|body| body.to_string()))
+            .await
     }
 
     async fn send_as(
@@ -73,7 +81,11 @@ impl Bed {
             if wanted(&answer) {
                 return answer;
             }
-            assert!(Instant::now() < deadline, "`{path}` stayed at {}", answer.body);
+            assert!(
+                Instant::now() < deadline,
+                "`{path}` stayed at {}",
+                answer.body
+            );
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -93,14 +105,19 @@ impl Bed {
             let items = answer.body["items"].as_array().unwrap();
             items.len() == 1 && is_ready(&items[0])
         });
-        answer.await.body["items"][0]["metadata"]["name"].as_str().unwrap().to_owned()
+        answer.await.body["items"][0]["metadata"]["name"]
+            .as_str()
+            .unwrap()
+            .to_owned()
     }
 }
 
 fn is_ready(pod: &Value) -> bool {
     let conditions = pod["status"]["conditions"].as_array();
     conditions.is_some_and(|conditions| {
-        conditions.iter().any(|one| one["type"] == "Ready" && one["status"] == "True")
+        conditions
+            .iter()
+            .any(|one| one["type"] == "Ready" && one["status"] == "True")
     })
 }
 

@@ -24,7 +24,10 @@ pub(crate) struct StandIn {
 
 impl StandIn {
     pub(crate) fn new(folder: &Path) -> Self {
-        Self { folder: folder.join("pods"), last: AtomicU8::new(1) }
+        Self {
+            folder: folder.join("pods"),
+            last: AtomicU8::new(1),
+        }
     }
 }
 
@@ -72,7 +75,13 @@ impl RunningPod for PretendedPod {
         command: Vec<String>,
         stdin: bool,
     ) -> anyhow::Result<RunningCommand> {
-        let env = self.env.lock().unwrap().get(container).cloned().unwrap_or_default();
+        let env = self
+            .env
+            .lock()
+            .unwrap()
+            .get(container)
+            .cloned()
+            .unwrap_or_default();
         let child = Command::new(&command[0])
             .args(&command[1..])
             .envs(env)

@@ -8,7 +8,10 @@ const PODS: &str = "/api/v1/namespaces/default/pods";
 
 fn names(answer: &Value) -> Vec<String> {
     let items = answer["items"].as_array().unwrap();
-    items.iter().map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned()).collect()
+    items
+        .iter()
+        .map(|pod| pod["metadata"]["name"].as_str().unwrap().to_owned())
+        .collect()
 }
 
 fn all_ready(answer: &Value, count: usize) -> bool {
@@ -21,18 +24,37 @@ async fn with_recreate_the_old_pod_has_gone_before_the_new_one_comes() {
     let bed = Bed::new().await;
     let old = bed.deployment("one").await;
     let list = bed.send("GET", PODS, None).await.body;
-    let version = list["metadata"]["resourceVersion"].as_str().unwrap().to_owned();
+    let version = list["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .to_owned();
     let path = "/apis/apps/v1/namespaces/default/deployments/one";
     let patch = json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}});
     bed.send("PATCH", path, Some(patch)).await;
-    bed.wait(PODS, |answer| all_ready(&answer.body, 1) && names(&answer.body)[0] != old).await;
+    bed.wait(PODS, |answer| {
+        all_ready(&answer.body, 1) && names(&answer.body)[0] != old
+    })
+    .await;
     let watch = format!("{PODS}?watch=true&timeoutSeconds=1&resourceVersion={version}");
     let lines = bed.send("GET", &watch, None).await.body;
-    let events: Vec<Value> =
-        lines.as_str().unwrap().lines().map(|line| serde_json::from_str(line).unwrap()).collect();
-    let gone = events.iter().position(|event| event["type"] == "DELETED").unwrap();
-    let came = events.iter().position(|event| event["type"] == "ADDED").unwrap();
-    assert!(gone < came, "the new pod came at event {came}, the old one went at {gone}");
+    let events: Vec<Value> = lines
+        .as_str()
+        .unwrap()
+        .lines()
+        .map(|line| serde_json::from_str(line).unwrap())
+        .collect();
+    let gone = events
+        .iter()
+        .position(|event| event["type"] == "DELETED")
+        .unwrap();
+    let came = events
+        .iter()
+        .position(|event| event["type"] == "ADDED")
+        .unwrap();
+    assert!(
+        gone < came,
+        "the new pod came at event {came}, the old one went at {gone}"
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -58,11 +80,17 @@ async fn scaling_to_zero_and_back_works_through_the_subresource() {
     let bed = Bed::new().await;
     bed.deployment("one").await;
     let scale = "/apis/apps/v1/namespaces/default/deployments/one/scale";
-    bed.send("PATCH", scale, Some(json!({"spec": {"replicas": 0}}))).await;
-    bed.wait(PODS, |answer| names(&answer.body).is_empty()).await;
-    bed.send("PATCH", scale, Some(json!({"spec": {"replicas": 3}}))).await;
+    bed.send("PATCH", scale, Some(json!({"spec": {"replicas": 0}})))
+        .await;
+    bed.wait(PODS, |answer| names(&answer.body).is_empty())
+        .await;
+    bed.send("PATCH", scale, Some(json!({"spec": {"replicas": 3}})))
+        .await;
     bed.wait(PODS, |answer| all_ready(&answer.body, 3)).await;
-    let read = bed.wait(scale, |answer| answer.body["status"]["replicas"] == 3).await.body;
+    let read = bed
+        .wait(scale, |answer| answer.body["status"]["replicas"] == 3)
+        .await
+        .body;
     assert_eq!(read["status"]["selector"], "deployment=one");
 }
 
@@ -87,12 +115,26 @@ fn deployment_config(name: &str) -> Value {
 async fn pods_of_a_deployment_config_carry_the_labels_of_era_a() {
     let bed = Bed::new().await;
     let path = "/apis/apps.openshift.io/v1/namespaces/default/deploymentconfigs";
-    bed.send("POST", path, Some(deployment_config("backend-redis"))).await;
-    let pods = bed.wait(PODS, |answer| all_ready(&answer.body, 1)).await.body;
+    bed.send("POST", path, Some(deployment_config("backend-redis")))
+        .await;
+    let pods = bed
+        .wait(PODS, |answer| all_ready(&answer.body, 1))
+        .await
+        .body;
     let pod = &pods["items"][0];
-    assert!(names(&pods)[0].starts_with("backend-redis-1-"), "{:?}", names(&pods));
-    assert_eq!(pod["metadata"]["labels"]["deploymentConfig"], "backend-redis");
-    assert_eq!(pod["metadata"]["labels"]["deploymentconfig"], "backend-redis");
+    assert!(
+        names(&pods)[0].starts_with("backend-redis-1-"),
+        "{:?}",
+        names(&pods)
+    );
+    assert_eq!(
+        pod["metadata"]["labels"]["deploymentConfig"],
+        "backend-redis"
+    );
+    assert_eq!(
+        pod["metadata"]["labels"]["deploymentconfig"],
+        "backend-redis"
+    );
     assert_eq!(pod["metadata"]["labels"]["deployment"], "backend-redis-1");
     let era_b = format!("{PODS}?labelSelector=deployment%3Dbackend-redis");
     assert_eq!(bed.send("GET", &era_b, None).await.body["items"], json!([]));
@@ -105,13 +147,21 @@ async fn a_deployment_config_is_rolled_out_by_instantiate() {
     bed.send("POST", path, Some(deployment_config("one"))).await;
     bed.wait(PODS, |answer| all_ready(&answer.body, 1)).await;
     let one = format!("{path}/one");
-    bed.wait(&one, |answer| answer.body["status"]["availableReplicas"] == 1).await;
+    bed.wait(&one, |answer| {
+        answer.body["status"]["availableReplicas"] == 1
+    })
+    .await;
     let request = json!({
         "apiVersion": "apps.openshift.io/v1", "kind": "DeploymentRequest",
         "name": "one", "latest": true, "force": true,
     });
-    let answer = bed.send("POST", &format!("{one}/instantiate"), Some(request)).await;
-    assert_eq!((answer.code, &answer.body["status"]["latestVersion"]), (201, &json!(2)));
+    let answer = bed
+        .send("POST", &format!("{one}/instantiate"), Some(request))
+        .await;
+    assert_eq!(
+        (answer.code, &answer.body["status"]["latestVersion"]),
+        (201, &json!(2))
+    );
     let generation = answer.body["metadata"]["generation"].clone();
     let done = bed.wait(&one, |answer| {
         let status = &answer.body["status"];
@@ -120,7 +170,10 @@ async fn a_deployment_config_is_rolled_out_by_instantiate() {
             && status["availableReplicas"] == 1
     });
     assert_eq!(done.await.body["status"]["latestVersion"], 2);
-    let pods = bed.wait(PODS, |answer| all_ready(&answer.body, 1)).await.body;
+    let pods = bed
+        .wait(PODS, |answer| all_ready(&answer.body, 1))
+        .await
+        .body;
     assert!(names(&pods)[0].starts_with("one-2-"), "{:?}", names(&pods));
 }
 
@@ -137,7 +190,10 @@ async fn a_stateful_set_starts_its_pods_in_order_with_claims_of_their_own() {
     }]);
     object["spec"].as_object_mut().unwrap().remove("strategy");
     assert_eq!(bed.send("POST", path, Some(object)).await.code, 201);
-    let pods = bed.wait(PODS, |answer| all_ready(&answer.body, 2)).await.body;
+    let pods = bed
+        .wait(PODS, |answer| all_ready(&answer.body, 2))
+        .await
+        .body;
     assert_eq!(names(&pods), ["db-0", "db-1"]);
     let claims = "/api/v1/namespaces/default/persistentvolumeclaims";
     let claims = bed.send("GET", claims, None).await.body;
@@ -180,7 +236,8 @@ async fn a_pod_waits_for_a_secret_that_is_missing_and_says_so() {
     let message = pods.pointer(&format!("/items/0{waiting}/message")).unwrap();
     assert_eq!(message, "secret \"late\" not found");
     let secret = json!({"metadata": {"name": "late"}, "stringData": {"password": "x"}});
-    bed.send("POST", "/api/v1/namespaces/default/secrets", Some(secret)).await;
+    bed.send("POST", "/api/v1/namespaces/default/secrets", Some(secret))
+        .await;
     bed.ready_pod("one").await;
 }
 
@@ -190,6 +247,8 @@ async fn logs_are_what_the_main_process_wrote() {
     let pod = bed.deployment("one").await;
     let logs = bed.send("GET", &format!("{PODS}/{pod}/log"), None).await;
     assert_eq!((logs.code, logs.body), (200, json!("sleep 1000\n")));
-    let wrong = bed.send("GET", &format!("{PODS}/{pod}/log?container=nope"), None).await;
+    let wrong = bed
+        .send("GET", &format!("{PODS}/{pod}/log?container=nope"), None)
+        .await;
     assert_eq!(wrong.code, 400);
 }

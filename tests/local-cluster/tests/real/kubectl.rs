@@ -52,21 +52,35 @@ fn bed() -> Bed {
 
 /// The name of the sleeper's pod.
 fn sleeper(bed: &Bed) -> String {
-    bed.run(&["get", "pods", "-l", "deployment=sleeper", "-o", "name"]).trim().to_owned()
+    bed.run(&["get", "pods", "-l", "deployment=sleeper", "-o", "name"])
+        .trim()
+        .to_owned()
 }
 
 #[test]
 fn get_shows_tables_names_and_fields() {
     let bed = bed();
     let table = bed.run(&["get", "pods"]);
-    assert!(table.contains("1/1") && table.contains("Running"), "{table}");
-    assert!(bed.run(&["get", "deploy,cm", "-o", "name"]).contains("deployment.apps/sleeper"));
+    assert!(
+        table.contains("1/1") && table.contains("Running"),
+        "{table}"
+    );
+    assert!(
+        bed.run(&["get", "deploy,cm", "-o", "name"])
+            .contains("deployment.apps/sleeper")
+    );
     let ready = "jsonpath={.status.readyReplicas}";
     assert_eq!(bed.run(&["get", "deployment", "sleeper", "-o", ready]), "1");
     let missing = bed.try_feed(&["get", "secret", "nope"], "");
     let error = String::from_utf8(missing.stderr).unwrap();
-    assert_eq!(error.trim(), "Error from server (NotFound): secrets \"nope\" not found");
-    assert!(bed.run(&["auth", "can-i", "create", "pods/exec"]).contains("yes"));
+    assert_eq!(
+        error.trim(),
+        "Error from server (NotFound): secrets \"nope\" not found"
+    );
+    assert!(
+        bed.run(&["auth", "can-i", "create", "pods/exec"])
+            .contains("yes")
+    );
     assert!(bed.run(&["describe", &sleeper(&bed)]).contains("sleeper"));
     assert!(bed.run(&["api-resources"]).contains("deploymentconfigs"));
 }
@@ -77,15 +91,40 @@ fn exec_moves_input_output_and_the_exit_code() {
     let pod = sleeper(&bed);
     let text = "a line\n".repeat(100_000);
     let back = bed.feed(&["exec", "-i", &pod, "--", "cat"], &text);
-    assert!(back == text, "{} bytes came back of {}", back.len(), text.len());
-    let greeting = bed.run(&["exec", &pod, "-c", "main", "--", "sh", "-c", "echo $GREETING"]);
+    assert!(
+        back == text,
+        "{} bytes came back of {}",
+        back.len(),
+        text.len()
+    );
+    let greeting = bed.run(&[
+        "exec",
+        &pod,
+        "-c",
+        "main",
+        "--",
+        "sh",
+        "-c",
+        "echo $GREETING",
+    ]);
     assert_eq!(greeting, "hello\n");
-    let failed = bed.try_feed(&["exec", &pod, "--", "sh", "-c", "echo bad >&2; exit 7"], "");
+    let failed = bed.try_feed(
+        &["exec", &pod, "--", "sh", "-c", "echo bad >&2; exit 7"],
+        "",
+    );
     assert_eq!(failed.status.code(), Some(7));
-    assert!(String::from_utf8(failed.stderr).unwrap().starts_with("bad\n"));
+    assert!(
+        String::from_utf8(failed.stderr)
+            .unwrap()
+            .starts_with("bad\n")
+    );
     let missing = bed.try_feed(&["exec", &pod, "--", "no-such-program"], "");
     assert!(!missing.status.success());
-    assert!(String::from_utf8(missing.stderr).unwrap().contains("executable file not found"));
+    assert!(
+        String::from_utf8(missing.stderr)
+            .unwrap()
+            .contains("executable file not found")
+    );
 }
 
 #[test]
@@ -98,10 +137,20 @@ fn cp_copies_both_ways() {
     std::fs::write(tree.join("below/file"), vec![7; 300_000]).unwrap();
     let (from, back) = (tree.to_str().unwrap(), folder.path().join("back"));
     bed.run(&["cp", from, &format!("default/{pod}:/data/tree")]);
-    bed.run(&["cp", &format!("default/{pod}:/data/tree"), back.to_str().unwrap()]);
-    assert_eq!(std::fs::read(back.join("below/file")).unwrap(), vec![7; 300_000]);
+    bed.run(&[
+        "cp",
+        &format!("default/{pod}:/data/tree"),
+        back.to_str().unwrap(),
+    ]);
+    assert_eq!(
+        std::fs::read(back.join("below/file")).unwrap(),
+        vec![7; 300_000]
+    );
     let folder = bed.cluster.claim_folder("default", "data").unwrap();
-    assert!(folder.join("tree/below/file").exists(), "the claim is a folder of the host");
+    assert!(
+        folder.join("tree/below/file").exists(),
+        "the claim is a folder of the host"
+    );
 }
 
 #[test]
@@ -111,7 +160,10 @@ fn apply_works_from_the_client_side() {
     assert!(same.contains("deployment.apps/sleeper unchanged"), "{same}");
     let changed = SLEEPER.replace("value: hello", "value: goodbye");
     let changed = bed.feed(&["apply", "-f", "-"], &changed);
-    assert!(changed.contains("deployment.apps/sleeper configured"), "{changed}");
+    assert!(
+        changed.contains("deployment.apps/sleeper configured"),
+        "{changed}"
+    );
     bed.run(&["rollout", "status", "deployment/sleeper", "--timeout=60s"]);
     let greeting = bed.run(&["exec", &sleeper(&bed), "--", "sh", "-c", "echo $GREETING"]);
     assert_eq!(greeting, "goodbye\n");
@@ -127,15 +179,34 @@ fn apply_works_from_the_server_side_and_conflicts_are_told() {
     };
     let apply = ["apply", "--server-side", "-f", "-"];
     bed.feed(&apply, &map("one"));
-    bed.run(&["patch", "cm", "m", "--type=merge", "-p", r#"{"data": {"a": "two"}}"#]);
+    bed.run(&[
+        "patch",
+        "cm",
+        "m",
+        "--type=merge",
+        "-p",
+        r#"{"data": {"a": "two"}}"#,
+    ]);
     let refused = bed.try_feed(&apply, &map("three"));
     let error = String::from_utf8(refused.stderr).unwrap();
-    assert!(error.contains("conflict with \"kubectl-patch\"") && error.contains(".data.a"), "{error}");
-    bed.feed(&["apply", "--server-side", "--force-conflicts", "-f", "-"], &map("three"));
-    assert_eq!(bed.run(&["get", "cm", "m", "-o", "jsonpath={.data.a}"]), "three");
+    assert!(
+        error.contains("conflict with \"kubectl-patch\"") && error.contains(".data.a"),
+        "{error}"
+    );
+    bed.feed(
+        &["apply", "--server-side", "--force-conflicts", "-f", "-"],
+        &map("three"),
+    );
+    assert_eq!(
+        bed.run(&["get", "cm", "m", "-o", "jsonpath={.data.a}"]),
+        "three"
+    );
     // From a client-side apply to a server-side one of the same object.
     let taken = bed.feed(&apply, SLEEPER);
-    assert!(taken.contains("deployment.apps/sleeper serverside-applied"), "{taken}");
+    assert!(
+        taken.contains("deployment.apps/sleeper serverside-applied"),
+        "{taken}"
+    );
 }
 
 #[test]
@@ -154,25 +225,48 @@ fn rollout_restart_replaces_the_pod_and_status_waits_for_it() {
 #[test]
 fn wait_scale_logs_and_delete_work() {
     let bed = bed();
-    let available = ["wait", "--for=condition=Available", "deployment/sleeper", "--timeout=60s"];
+    let available = [
+        "wait",
+        "--for=condition=Available",
+        "deployment/sleeper",
+        "--timeout=60s",
+    ];
     bed.run(&available);
     let pod = sleeper(&bed);
     assert_eq!(bed.run(&["logs", &pod]), "started\n");
-    assert_eq!(bed.run(&["logs", "deployment/sleeper", "--tail=1"]), "started\n");
+    assert_eq!(
+        bed.run(&["logs", "deployment/sleeper", "--tail=1"]),
+        "started\n"
+    );
     bed.run(&["scale", "deployment/sleeper", "--replicas=0"]);
     bed.run(&["wait", "--for=delete", &pod, "--timeout=60s"]);
     assert_eq!(sleeper(&bed), "");
-    bed.run(&["scale", "deployment/sleeper", "--replicas=1", "--current-replicas=0"]);
+    bed.run(&[
+        "scale",
+        "deployment/sleeper",
+        "--replicas=1",
+        "--current-replicas=0",
+    ]);
     bed.run(&available);
     bed.run(&["delete", "deployment", "sleeper", "--timeout=60s"]);
     assert_eq!(bed.run(&["get", "deployments", "-o", "name"]), "");
-    bed.run(&["wait", "--for=delete", "pod", "-l", "deployment=sleeper", "--timeout=60s"]);
+    bed.run(&[
+        "wait",
+        "--for=delete",
+        "pod",
+        "-l",
+        "deployment=sleeper",
+        "--timeout=60s",
+    ]);
 }
 
 #[test]
 fn a_cluster_that_is_dropped_leaves_no_process_and_no_folder() {
     let bed = bed();
-    let (process, config) = (bed.cluster.process_id(), bed.cluster.kubeconfig().to_owned());
+    let (process, config) = (
+        bed.cluster.process_id(),
+        bed.cluster.kubeconfig().to_owned(),
+    );
     drop(bed);
     assert!(!config.exists());
     assert!(!PathBuf::from(format!("/proc/{process}")).exists());

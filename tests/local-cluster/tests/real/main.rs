@@ -11,12 +11,19 @@ use std::process::{Command, Output, Stdio};
 
 use local_cluster::{Cluster, Options};
 
-#[expect(clippy::disallowed_methods, reason = "this is where these tests learn of their tools")]
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is where these tests learn of their tools"
+)]
 fn tool(variable: &str) -> PathBuf {
     let path = std::env::var_os(variable);
     let path = path.unwrap_or_else(|| panic!("`{variable}` is not set; run `cargo xtask test`"));
     let path = PathBuf::from(path);
-    assert!(path.exists(), "`{variable}` names `{}`, which is not there", path.display());
+    assert!(
+        path.exists(),
+        "`{variable}` names `{}`, which is not there",
+        path.display()
+    );
     path
 }
 
@@ -43,7 +50,10 @@ impl Bed {
         };
         change(&mut options);
         let cluster = Cluster::start(options).unwrap();
-        Self { cluster, kubectl: tool("COFFERDAM_TEST_KUBECTL") }
+        Self {
+            cluster,
+            kubectl: tool("COFFERDAM_TEST_KUBECTL"),
+        }
     }
 
     fn try_feed(&self, arguments: &[&str], input: &str) -> Output {
@@ -57,7 +67,12 @@ impl Bed {
             .stderr(Stdio::piped())
             .spawn()
             .unwrap();
-        child.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+        child
+            .stdin
+            .take()
+            .unwrap()
+            .write_all(input.as_bytes())
+            .unwrap();
         child.wait_with_output().unwrap()
     }
 

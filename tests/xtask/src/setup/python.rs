@@ -69,6 +69,20 @@ impl Python {
         Ok(())
     }
 
+    /// Puts a package and all it needs into `folder`, for this Python and for nobody else.
+    pub(crate) fn install(&self, requirement: &str, folder: &Path) -> anyhow::Result<()> {
+        let install = [
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--only-binary=:all:",
+            "--target",
+        ];
+        process::quietly(self.command().args(install).arg(folder).arg(requirement))
+            .with_context(|| format!("failed to install `{requirement}` into the cache"))
+    }
+
     /// Unpacks a zip file. File modes are not kept.
     pub(crate) fn unzip(&self, archive: &Path, folder: &Path) -> anyhow::Result<()> {
         process::quietly(
