@@ -181,7 +181,7 @@ impl Observer for Screen {
                             report::failure(
                                 &format!("{}: {}", data_set.name, clean(&failure.message)),
                                 failure.hint.as_deref(),
-                            )
+                            );
                         };
                         match &self.bars {
                             Some(bars) => bars.suspend(say),

@@ -33,6 +33,18 @@ fn site() -> MutexGuard<'static, Site> {
 /// The dump fails with `text`, the other data set is kept, and no dump is listed.
 #[track_caller]
 fn the_dump_fails(site: &Site, rule: &Rule, text: &str) {
+    // A story before this one may have taken the pod away.
+    site.wait_until("a ready database", || {
+        let pods = site.kubectl(&[
+            "get",
+            "pods",
+            "-l",
+            "deployment=system-mysql",
+            "-o",
+            "jsonpath={.items[*].status.conditions[?(@.type=='Ready')].status}",
+        ]);
+        (pods.trim() == "True").then_some(())
+    });
     let before = site.runs().len();
     let fault = site.fault(rule);
     let answer = site.report(&["backup"]).exits(1);
@@ -106,7 +118,7 @@ fn a_pod_deleted_in_the_middle_is_no_backup() {
                 after_bytes: 500_000,
             },
         ),
-        "system-mysql",
+        "ended with 137",
     );
     site.kubectl(&[
         "rollout",

@@ -1,5 +1,4 @@
 //! Calls itself for ever.
-#![expect(clippy::indexing_slicing, reason = "the misbehaviour")]
 
 use cofferdam_guest_sdk::{DataSet, Host, Result};
 

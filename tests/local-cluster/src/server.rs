@@ -104,14 +104,11 @@ async fn handle(api: Arc<Api>, request: Request) -> Response {
     if !access::has_token(&parts.headers, &api.token) {
         return ApiError::unauthorized().into_response();
     }
-    let body = match axum::body::to_bytes(body, BODY_LIMIT).await {
-        Ok(body) => body,
-        Err(_) => {
-            let code = StatusCode::PAYLOAD_TOO_LARGE;
-            let reason = "RequestEntityTooLarge";
-            return ApiError::new(code, reason, "Request entity too large: limit is 3145728")
-                .into_response();
-        }
+    let Ok(body) = axum::body::to_bytes(body, BODY_LIMIT).await else {
+        let code = StatusCode::PAYLOAD_TOO_LARGE;
+        let reason = "RequestEntityTooLarge";
+        return ApiError::new(code, reason, "Request entity too large: limit is 3145728")
+            .into_response();
     };
     if let Some(rest) = parts.uri.path().strip_prefix("/local-cluster/") {
         return admin::handle(&api, &parts.method, rest, &body);

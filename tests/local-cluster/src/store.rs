@@ -339,7 +339,7 @@ mod tests {
         store.amend("things", "a", "one", |_| {});
         assert_eq!(store.version(), before);
         store.amend("things", "a", "one", |thing| {
-            document::set(thing, "/data", json!(2))
+            document::set(thing, "/data", json!(2));
         });
         assert_eq!(store.version(), before + 1);
     }

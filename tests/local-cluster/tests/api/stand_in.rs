@@ -90,22 +90,19 @@ impl RunningPod for PretendedPod {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn();
-        let mut child = match child {
-            Ok(child) => child,
-            Err(_) => {
-                let message = format!(
-                    "failed to exec in container: failed to start exec \"0\": OCI runtime exec \
-                     failed: exec failed: unable to start container process: exec: \"{}\": \
-                     executable file not found in $PATH: unknown",
-                    command[0]
-                );
-                return Ok(RunningCommand {
-                    stdin: None,
-                    stdout: Box::new(tokio::io::empty()),
-                    stderr: Box::new(tokio::io::empty()),
-                    status: Box::pin(async move { ExecStatus::NotFound(message) }),
-                });
-            }
+        let Ok(mut child) = child else {
+            let message = format!(
+                "failed to exec in container: failed to start exec \"0\": OCI runtime exec \
+                 failed: exec failed: unable to start container process: exec: \"{}\": \
+                 executable file not found in $PATH: unknown",
+                command[0]
+            );
+            return Ok(RunningCommand {
+                stdin: None,
+                stdout: Box::new(tokio::io::empty()),
+                stderr: Box::new(tokio::io::empty()),
+                status: Box::pin(async move { ExecStatus::NotFound(message) }),
+            });
         };
         let stdin = child.stdin.take();
         let (stdout, stderr) = (child.stdout.take().unwrap(), child.stderr.take().unwrap());

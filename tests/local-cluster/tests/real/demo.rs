@@ -100,7 +100,7 @@ fn volumes_that_are_kept_as_templates_spare_the_first_initialisation() {
     let templates = tempfile::tempdir().unwrap();
     let keep = Some(templates.path().to_owned());
     let first = Bed::with(NAMESPACE, |options| {
-        options.save_templates.clone_from(&keep)
+        options.save_templates.clone_from(&keep);
     });
     start(&first);
     drop(first);

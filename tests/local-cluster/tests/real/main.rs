@@ -1,6 +1,11 @@
 //! The built binary with real pods, seen by an independent witness: the real kubectl. It needs
 //! `COFFERDAM_TEST_KUBECTL` (kubectl 1.37) and `COFFERDAM_TEST_LAYER` (the unpacked server
 //! packages), which `cargo xtask test` sets.
+#![expect(
+    clippy::unwrap_used,
+    clippy::panic,
+    reason = "what fails in a helper fails its test"
+)]
 
 mod demo;
 mod kubectl;
