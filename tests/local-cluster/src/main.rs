@@ -2,9 +2,10 @@
 //! must look for its helper's duties before any thread exists.
 
 use std::io::{Read, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use anyhow::Context;
 use clap::Parser;
@@ -110,12 +111,23 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
     server.stop(arguments.save_templates.as_deref()).await?;
     fs_err::remove_file(&kubeconfig).context("failed to remove the kubeconfig")?;
     for folder in ["volumes", "pods"].map(|name| state.join(name)) {
-        if folder.exists() {
-            fs_err::remove_dir_all(&folder).context("failed to remove what pods left")?;
-        }
+        remove(&folder).await.context("failed to remove what pods left")?;
     }
     if !existed {
         fs_err::remove_dir(&state).context("failed to remove the state folder")?;
+    }
+    Ok(())
+}
+
+/// Removes a folder. The last process of a pod may still be writing its last words into it.
+async fn remove(folder: &Path) -> std::io::Result<()> {
+    let deadline = Instant::now() + Duration::from_secs(5);
+    while folder.exists() {
+        match fs_err::remove_dir_all(folder) {
+            Err(error) if Instant::now() > deadline => return Err(error),
+            Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
+            Ok(()) => {}
+        }
     }
     Ok(())
 }

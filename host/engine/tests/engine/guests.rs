@@ -27,12 +27,10 @@ fn folder() -> PathBuf {
     )
 }
 
+/// Loads a guest. Compiled ones are kept between tests, in the folder that cargo gives them.
 pub(crate) fn guest(name: &str, limits: Limits) -> Module {
-    let engine = Engine::new(EngineOptions {
-        cache: None,
-        limits,
-    })
-    .expect("engine");
+    let cache = Some(PathBuf::from(env!("CARGO_TARGET_TMPDIR")).join("guests"));
+    let engine = Engine::new(EngineOptions { cache, limits }).expect("engine");
     engine
         .load(&folder().join(format!("{name}.wasm")))
         .expect("the guest loads")
