@@ -111,7 +111,9 @@ async fn serve(arguments: Serve) -> anyhow::Result<()> {
     server.stop(arguments.save_templates.as_deref()).await?;
     fs_err::remove_file(&kubeconfig).context("failed to remove the kubeconfig")?;
     for folder in ["volumes", "pods"].map(|name| state.join(name)) {
-        remove(&folder).await.context("failed to remove what pods left")?;
+        remove(&folder)
+            .await
+            .context("failed to remove what pods left")?;
     }
     if !existed {
         fs_err::remove_dir(&state).context("failed to remove the state folder")?;
