@@ -36,7 +36,8 @@ fn backup_with(site: &Site, guest: &str, more: &str, policy: Option<&str>) -> An
         Some(policy) => drop(site.write("cofferdam.cedar", policy)),
         None => drop(site.cofferdam(&["policy", "init", "--force"]).exits(0)),
     }
-    site.report(&["backup", "--timeout", "3s"])
+    // For both data sets: long enough for the good one on a machine that is busy.
+    site.report(&["backup", "--timeout", "15s"])
 }
 
 const TARGET: &str =
@@ -90,7 +91,7 @@ fn one_that_spins_is_stopped_in_time() {
     is_stopped(
         &backup_without_touch(&site, "spins", "", PERMIT_ALL).exits(1),
         &site,
-        "3 s",
+        "15 s",
     );
 }
 
@@ -100,7 +101,7 @@ fn one_that_sleeps_in_the_host_is_stopped_in_time() {
     is_stopped(
         &backup_without_touch(&site, "sleeps", "", PERMIT_ALL).exits(1),
         &site,
-        "3 s",
+        "15 s",
     );
 }
 
