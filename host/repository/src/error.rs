@@ -277,6 +277,9 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } => Some("run `cofferdam repository init` to make one".to_owned()),
+            Self::WrongPassword { .. } => Some(
+                "look at the file, variable or command that the password comes from".to_owned(),
+            ),
             Self::Locked { owner } => Some(format!(
                 "wait until process {} on `{}` is done; a lock that is not renewed for {} minutes is broken by itself",
                 owner.process_id,

@@ -73,6 +73,7 @@ pub(crate) struct Session {
     pods: Mutex<HashMap<PodId, cofferdam_cluster::Pod>>,
     committed: Arc<Mutex<Vec<ArtifactSummary>>>,
     denied: Mutex<Option<Denied>>,
+    trouble: blame::Trouble,
     steps: BTreeMap<String, StepState>,
 }
 
@@ -91,6 +92,7 @@ struct Pending {
     data_set: cofferdam_policy::name::DataSetName,
     line: u64,
     begun: Instant,
+    trouble: blame::Trouble,
 }
 
 impl Pending {
@@ -120,7 +122,7 @@ impl Pending {
             error: result.as_ref().err().map(ToString::to_string),
             ..Ending::default()
         });
-        result.map_err(blame::told)
+        result.map_err(|error| self.trouble.cluster(error))
     }
 }
 
@@ -144,6 +146,7 @@ impl Session {
             pods: Mutex::default(),
             committed: Arc::default(),
             denied: Mutex::default(),
+            trouble: blame::Trouble::default(),
             steps,
         }
     }
@@ -154,6 +157,11 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What cluster and repository refused to this session, for the report.
+    pub(crate) fn trouble(&self) -> &blame::Trouble {
+        &self.trouble
     }
 
     /// Ends the session: puts leases back and gives the store back. Returns what could not be put
@@ -200,6 +208,7 @@ impl Session {
                     data_set: self.data_set.name.clone(),
                     line,
                     begun: Instant::now(),
+                    trouble: self.trouble.clone(),
                 };
                 Ok(Granted { permit, record })
             }
