@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use cofferdam_engine::{Binding, BindingError, Manifest, Module};
 use cofferdam_policy::Policy;
+use cofferdam_policy::grant::OwnedRequest;
 use cofferdam_policy::name::DataSetName;
 use cofferdam_policy::request::RunKind;
 use serde::Serialize;
@@ -246,11 +247,14 @@ impl Plan {
                 grant.scope.run == kind && grant.scope.data_set.as_ref() == Some(name)
             }) {
                 let sample = grant.sample();
-                let line = format!(
-                    "{} {}",
-                    cofferdam_policy::capability(sample.any()),
+                // Which artifacts there will be only the module knows.
+                let subject = if matches!(sample, OwnedRequest::UseArtifact(_)) {
+                    "its artifacts".to_owned()
+                } else {
                     cofferdam_policy::subject(sample.any())
-                );
+                };
+                let capability = cofferdam_policy::capability(sample.any());
+                let line = format!("{capability} {subject}");
                 if policy.inspect(std::slice::from_ref(grant)).allowed == 1 {
                     planned.allowed.push(line);
                 } else {

@@ -7,6 +7,7 @@ use cofferdam_engine::Manifest;
 use serde_json::json;
 
 use crate::arguments::Init;
+use crate::command::modules::as_written;
 use crate::output::show;
 use crate::report::{Exit, Usage};
 use crate::settings::Settings;
@@ -66,7 +67,11 @@ fn entry(manifest: &Manifest) -> String {
         text.push_str("      parameters:\n");
         for (name, parameter) in &manifest.parameters {
             let line = match &parameter.default {
-                Some(default) => format!("        # {name}: {default}   # {}\n", parameter.summary),
+                Some(default) => format!(
+                    "        # {name}: {}   # {}\n",
+                    as_written(default),
+                    parameter.summary
+                ),
                 None => format!("        {name}: VALUE   # {}\n", parameter.summary),
             };
             text.push_str(&line);
