@@ -1,6 +1,9 @@
 //! What everybody who types the command relies on: data for scripts, exit codes, hints, passwords
 //! from where they lie, a question before data is replaced, a log that nobody edited unseen.
-#![expect(clippy::indexing_slicing, reason = "helpers of tests are test code")]
+#![expect(
+    clippy::disallowed_methods,
+    reason = "a missing file fails its story either way"
+)]
 
 use e2e::Site;
 use serde_json::json;
