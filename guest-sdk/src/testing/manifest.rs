@@ -27,6 +27,8 @@ pub(super) struct Parameter {
     #[serde(rename = "type")]
     kind: String,
     default: Option<toml::Value>,
+    #[serde(default)]
+    words: BTreeMap<String, Vec<String>>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -76,6 +78,30 @@ impl Manifest {
         self.parameters
             .iter()
             .filter_map(|(name, parameter)| Some((name.clone(), text(parameter)?)))
+            .collect()
+    }
+
+    /// Whether a site may leave a role unbound.
+    pub(super) fn is_optional(&self, role: &str) -> bool {
+        let optional = self.targets.get(role).and_then(|role| role.get("optional"));
+        optional.and_then(toml::Value::as_bool).unwrap_or(false)
+    }
+
+    /// The words of a command, with those that the site chose in the place of a hole of type
+    /// `words`.
+    pub(super) fn words(
+        &self,
+        command: &Command,
+        parameters: &BTreeMap<String, String>,
+    ) -> Vec<String> {
+        let chosen = |word: &String| {
+            let name = word.strip_prefix('{')?.strip_suffix('}')?;
+            let choices = &self.parameters.get(name)?.words;
+            choices.get(parameters.get(name)?).cloned()
+        };
+        let words = command.argv.iter();
+        words
+            .flat_map(|word| chosen(word).unwrap_or_else(|| vec![word.clone()]))
             .collect()
     }
 
@@ -283,6 +309,21 @@ mod tests {
         assert_eq!(filled, "run { x 1; } 11");
         assert_eq!(holes_of("{{a}} {a}"), ["a"]);
         assert!(fill("{b}", &values).is_err());
+    }
+
+    #[test]
+    fn the_words_that_the_site_chose_stand_in_the_command_line() {
+        let manifest = Manifest::parse(
+            "[parameters.tls]\ntype = \"words\"\nwords = { off = [], on = [\"--tls\", \"{ca}\"] }\n[commands.ask]\ntarget = \"server\"\nargv = [\"ask\", \"{tls}\", \"all\"]\nstdout = \"stream\"\n",
+        )
+        .expect("a manifest");
+        let ask = manifest.command("ask").expect("declared");
+        let with = |choice: &str| {
+            let chosen = BTreeMap::from([("tls".to_owned(), choice.to_owned())]);
+            manifest.words(ask, &chosen).join(" ")
+        };
+        assert_eq!(with("off"), "ask all");
+        assert_eq!(with("on"), "ask --tls {ca} all");
     }
 
     #[test]
