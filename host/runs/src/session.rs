@@ -215,11 +215,14 @@ impl Session {
     }
 
     fn bound(&self, role: &RoleName) -> Result<Target, HostError> {
-        self.data_set.targets.get(role).cloned().ok_or_else(|| {
-            HostError::Invalid(format!(
-                "the application binds no workload to the role `{role}`"
-            ))
-        })
+        self.data_set
+            .targets
+            .get(role)
+            .cloned()
+            .ok_or_else(|| HostError::Failed {
+                code: "not-bound",
+                message: format!("the application binds no workload to the role `{role}`"),
+            })
     }
 
     fn secret(
@@ -231,6 +234,12 @@ impl Session {
                 "the application binds no Secret to the handle `{handle}`"
             ))
         })
+    }
+
+    /// Whether the site has not bound a secret, and need not.
+    fn may_lack(&self, handle: &cofferdam_policy::name::SecretHandle) -> bool {
+        !self.data_set.secrets.contains_key(handle)
+            && self.binding.manifest().optional_secrets.contains(handle)
     }
 
     fn pod(&self, id: &PodId) -> Result<cofferdam_cluster::Pod, HostError> {
