@@ -141,7 +141,8 @@ pub fn prepare(
 fn problems(data_set: &DataSet, manifest: &Manifest) -> Vec<String> {
     let mut problems = Vec::new();
     for (role, summary) in &manifest.targets {
-        if !data_set.targets.contains_key(role) {
+        let may_lack = manifest.optional_targets.contains(role);
+        if !may_lack && !data_set.targets.contains_key(role) {
             problems.push(format!(
                 "no workload is bound to the role `{role}` ({summary})"
             ));
@@ -155,7 +156,8 @@ fn problems(data_set: &DataSet, manifest: &Manifest) -> Vec<String> {
         problems.push(format!("the module has no role `{role}`"));
     }
     for (handle, summary) in &manifest.secrets {
-        if !data_set.secrets.contains_key(handle) {
+        let may_lack = manifest.optional_secrets.contains(handle);
+        if !may_lack && !data_set.secrets.contains_key(handle) {
             problems.push(format!(
                 "no Secret is bound to the handle `{handle}` ({summary})"
             ));

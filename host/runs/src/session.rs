@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use cofferdam_cluster::PutBackOutcome;
 use cofferdam_engine::Binding;
 use cofferdam_engine::host::{
     ArtifactSink, FileSink, Host, HostError, Invocation, LeaseId, LeaseRequest, Level, Loaded,
@@ -33,7 +34,7 @@ use crate::audit::{Audit, Ending, Entry};
 use crate::blame;
 use crate::event::{Event, Observer};
 use crate::journal::{Journal, Record};
-use crate::leases::{LeaseDesk, LeaseError};
+use crate::leases::{LeaseDesk, LeaseError, outcome_text};
 use crate::state::RunId;
 
 /// What all sessions of a run share.
@@ -224,11 +225,14 @@ impl Session {
     }
 
     fn bound(&self, role: &RoleName) -> Result<Target, HostError> {
-        self.data_set.targets.get(role).cloned().ok_or_else(|| {
-            HostError::Invalid(format!(
-                "the application binds no workload to the role `{role}`"
-            ))
-        })
+        self.data_set
+            .targets
+            .get(role)
+            .cloned()
+            .ok_or_else(|| HostError::Failed {
+                code: "not-bound",
+                message: format!("the application binds no workload to the role `{role}`"),
+            })
     }
 
     fn secret(
@@ -240,6 +244,12 @@ impl Session {
                 "the application binds no Secret to the handle `{handle}`"
             ))
         })
+    }
+
+    /// Whether the site has not bound a secret, and need not.
+    fn may_lack(&self, handle: &cofferdam_policy::name::SecretHandle) -> bool {
+        !self.data_set.secrets.contains_key(handle)
+            && self.binding.manifest().optional_secrets.contains(handle)
     }
 
     fn pod(&self, id: &PodId) -> Result<cofferdam_cluster::Pod, HostError> {
@@ -460,12 +470,15 @@ impl Host for Session {
     }
 
     async fn release_lease(&self, lease: LeaseId) -> Result<(), HostError> {
-        self.shared
-            .leases
-            .release(lease)
-            .await
-            .map(drop)
-            .map_err(told_lease)
+        let released = self.shared.leases.release(lease, &self.data_set.name).await;
+        match released.map_err(told_lease)? {
+            outcome @ PutBackOutcome::Drifted { .. } => {
+                Err(HostError::Conflict(outcome_text(&outcome)))
+            }
+            PutBackOutcome::Restored | PutBackOutcome::AlreadyOriginal | PutBackOutcome::Gone => {
+                Ok(())
+            }
+        }
     }
 
     async fn create_artifact(
@@ -571,11 +584,13 @@ fn told_lease(error: LeaseError) -> HostError {
         LeaseError::Cluster(error) => blame::told(error),
         LeaseError::Cancelled => HostError::Cancelled,
         LeaseError::Denied(denied) => blame::denied(&denied),
-        LeaseError::Held(_) => HostError::Conflict(error.to_string()),
+        LeaseError::Held(_) | LeaseError::Conflict { .. } => HostError::Conflict(error.to_string()),
         LeaseError::Unknown => HostError::NotFound(error.to_string()),
-        LeaseError::Journal(_) | LeaseError::Original { .. } => HostError::Failed {
-            code: "lease",
-            message: error.to_string(),
-        },
+        LeaseError::Journal(_) | LeaseError::Original { .. } | LeaseError::NotBack { .. } => {
+            HostError::Failed {
+                code: "lease",
+                message: error.to_string(),
+            }
+        }
     }
 }

@@ -52,14 +52,29 @@ fn entry(manifest: &Manifest) -> String {
     if !manifest.targets.is_empty() {
         text.push_str("      targets:\n");
         for (role, summary) in &manifest.targets {
-            text.push_str(&format!("        # {summary}\n        {role}: {{ workload: deployment/NAME, container: NAME }}\n"));
+            let (may_lack, comment) = if manifest.optional_targets.contains(role) {
+                (" (may be left out)", "# ")
+            } else {
+                ("", "")
+            };
+            text.push_str(&format!("        # {summary}{may_lack}\n        {comment}{role}: {{ workload: deployment/NAME, container: NAME }}\n"));
         }
     }
     if !manifest.secrets.is_empty() {
-        text.push_str("      secrets:\n");
+        let all_may_lack = manifest.optional_secrets.len() == manifest.secrets.len();
+        text.push_str(if all_may_lack {
+            "      # secrets:\n"
+        } else {
+            "      secrets:\n"
+        });
         for (handle, summary) in &manifest.secrets {
+            let (may_lack, comment) = if manifest.optional_secrets.contains(handle) {
+                (" (may be left out)", "# ")
+            } else {
+                ("", "")
+            };
             text.push_str(&format!(
-                "        # {summary}\n        {handle}: {{ secret: NAME, key: KEY }}\n"
+                "        # {summary}{may_lack}\n        {comment}{handle}: {{ secret: NAME, key: KEY }}\n"
             ));
         }
     }

@@ -130,7 +130,14 @@ fn inspect(settings: &Settings, name: &str) -> Result<Exit> {
         targets: manifest
             .targets
             .iter()
-            .map(|(role, summary)| (role.to_string(), summary.clone()))
+            .map(|(role, summary)| {
+                let may_lack = if manifest.optional_targets.contains(role) {
+                    " (may be left unbound)"
+                } else {
+                    ""
+                };
+                (role.to_string(), format!("{summary}{may_lack}"))
+            })
             .collect(),
         parameters: manifest
             .parameters
@@ -144,7 +151,14 @@ fn inspect(settings: &Settings, name: &str) -> Result<Exit> {
         secrets: manifest
             .secrets
             .iter()
-            .map(|(handle, summary)| (handle.to_string(), summary.clone()))
+            .map(|(handle, summary)| {
+                let may_lack = if manifest.optional_secrets.contains(handle) {
+                    " (may be left unbound)"
+                } else {
+                    ""
+                };
+                (handle.to_string(), format!("{summary}{may_lack}"))
+            })
             .collect(),
         capabilities: manifest.capabilities(),
     };
