@@ -19,6 +19,8 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) objects: BTreeMap<String, ObjectGroup>,
     #[serde(default)]
+    pub(super) templates: BTreeMap<String, toml::Value>,
+    #[serde(default)]
     pub(super) rollouts: BTreeMap<String, Vec<String>>,
 }
 
@@ -46,7 +48,7 @@ pub(super) struct DeclaredPath {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ObjectGroup {
-    pub(super) kind: String,
+    kind: String,
     names: Vec<String>,
     verbs: Vec<String>,
     #[serde(default)]
@@ -76,6 +78,12 @@ impl Manifest {
             .iter()
             .filter_map(|(name, parameter)| Some((name.clone(), text(parameter)?)))
             .collect()
+    }
+
+    /// Whether a site may leave a role without a workload.
+    pub(super) fn is_optional(&self, role: &str) -> bool {
+        let optional = self.targets.get(role).and_then(|role| role.get("optional"));
+        optional.and_then(toml::Value::as_bool) == Some(true)
     }
 
     pub(super) fn command(&self, name: &str) -> Result<&Command> {
@@ -161,6 +169,13 @@ impl Command {
 }
 
 impl ObjectGroup {
+    /// The kind, such as `ConfigMap`; of a parameter such as `apps/v1/Deployment` its last part.
+    pub(super) fn kind(&self, parameters: &BTreeMap<String, String>) -> Result<String> {
+        let filled = fill(&self.kind, parameters)?;
+        let kind = filled.rsplit_once('/').map(|(_, kind)| kind.to_owned());
+        Ok(kind.unwrap_or(filled))
+    }
+
     /// The names of its objects, holes filled; a list parameter gives all of its words.
     pub(super) fn names(&self, parameters: &BTreeMap<String, String>) -> Result<Vec<String>> {
         let mut names = Vec::new();

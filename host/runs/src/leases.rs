@@ -139,6 +139,12 @@ impl LeaseDesk {
         }
     }
 
+    /// Whether a data set of this run holds a lease on this subject.
+    pub(crate) async fn holds(&self, wanted: &str) -> bool {
+        let held = self.held.lock().await;
+        held.iter().any(|lease| subject(&lease.change) == wanted)
+    }
+
     /// Waits until nobody else holds the subject, writes the lease down, makes the change.
     pub(crate) async fn take(
         &self,

@@ -140,7 +140,7 @@ pub fn prepare(
 fn problems(data_set: &DataSet, manifest: &Manifest) -> Vec<String> {
     let mut problems = Vec::new();
     for (role, summary) in &manifest.targets {
-        if !data_set.targets.contains_key(role) {
+        if !data_set.targets.contains_key(role) && !manifest.optional_targets.contains(role) {
             problems.push(format!(
                 "no workload is bound to the role `{role}` ({summary})"
             ));

@@ -154,6 +154,8 @@ fn what_a_manifest_does_not_declare_is_refused_whatever_policy_says() {
         "verb",
         "target",
         "rollout",
+        "replicas",
+        "template",
         "dash",
         "type",
         "hole",

@@ -49,9 +49,19 @@ fn entry(manifest: &Manifest) -> String {
         manifest.summary, manifest.name, manifest.name, manifest.version
     );
     if !manifest.targets.is_empty() {
-        text.push_str("      targets:\n");
+        let is_optional = |role| manifest.optional_targets.contains(role);
+        let comment = match manifest.targets.keys().all(is_optional) {
+            true => "# ",
+            false => "",
+        };
+        text.push_str(&format!("      {comment}targets:\n"));
         for (role, summary) in &manifest.targets {
-            text.push_str(&format!("        # {summary}\n        {role}: {{ workload: deployment/NAME, container: NAME }}\n"));
+            // A site that has none leaves the line as a comment.
+            let (optional, comment) = match manifest.optional_targets.contains(role) {
+                true => (", where there is one", "# "),
+                false => ("", ""),
+            };
+            text.push_str(&format!("        # {summary}{optional}\n        {comment}{role}: {{ workload: deployment/NAME, container: NAME }}\n"));
         }
     }
     if !manifest.secrets.is_empty() {

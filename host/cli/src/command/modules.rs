@@ -127,7 +127,13 @@ fn inspect(settings: &Settings, name: &str) -> Result<Exit> {
         targets: manifest
             .targets
             .iter()
-            .map(|(role, summary)| (role.to_string(), summary.clone()))
+            .map(|(role, summary)| {
+                let optional = match manifest.optional_targets.contains(role) {
+                    true => " (optional)",
+                    false => "",
+                };
+                (role.to_string(), format!("{summary}{optional}"))
+            })
             .collect(),
         parameters: manifest
             .parameters

@@ -4,8 +4,9 @@
 
 mod command;
 mod objects;
+mod templates;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cofferdam_policy::name::{InvalidName, ParameterName, RoleName, SecretHandle};
 use serde::Deserialize;
@@ -21,7 +22,7 @@ type Table<T> = BTreeMap<String, T>;
 struct RawManifest {
     module: RawModule,
     #[serde(default)]
-    targets: Table<RawLine>,
+    targets: Table<RawTarget>,
     #[serde(default)]
     parameters: Table<RawParameter>,
     #[serde(default)]
@@ -32,6 +33,8 @@ struct RawManifest {
     paths: Table<RawPath>,
     #[serde(default)]
     objects: Table<objects::RawGroup>,
+    #[serde(default)]
+    templates: Table<templates::RawTemplate>,
     #[serde(default)]
     rollouts: Table<Vec<String>>,
 }
@@ -48,6 +51,14 @@ struct RawModule {
 #[serde(deny_unknown_fields)]
 struct RawLine {
     summary: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RawTarget {
+    summary: String,
+    #[serde(default)]
+    optional: bool,
 }
 
 #[derive(Deserialize)]
@@ -112,8 +123,16 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestError> {
         });
     }
     let raw = parse(text)?;
-    let targets = lines::<RoleName>("targets", &raw.targets, limits::TARGETS)?;
-    let secrets = lines::<SecretHandle>("secrets", &raw.secrets, limits::SECRETS)?;
+    let target = |target: &RawTarget| target.summary.clone();
+    let targets: BTreeMap<RoleName, String> =
+        lines("targets", &raw.targets, limits::TARGETS, target)?;
+    let optional = raw.targets.iter().filter(|(_, target)| target.optional);
+    let optional_targets = optional
+        .map(|(key, _)| name(&format!("targets.{key}"), key))
+        .collect::<Result<BTreeSet<RoleName>, _>>()?;
+    let secret = |secret: &RawLine| secret.summary.clone();
+    let secrets: BTreeMap<SecretHandle, String> =
+        lines("secrets", &raw.secrets, limits::SECRETS, secret)?;
     let parameters = parameters("parameters", &raw.parameters)?;
     let scope = Scope {
         targets: &targets,
@@ -123,6 +142,7 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestError> {
     let commands = command::commands(&raw.commands, &scope)?;
     let paths = paths(&raw.paths, &scope)?;
     let objects = objects::groups(&raw.objects, &scope)?;
+    let templates = templates::templates(&raw.templates, &objects)?;
     let rollouts = objects::rollouts(&raw.rollouts, &scope)?;
     let version = semver::Version::parse(&raw.module.version).map_err(|_| {
         at(
@@ -138,11 +158,13 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestError> {
         version: version.to_string(),
         summary: line("module.summary", &raw.module.summary)?,
         targets,
+        optional_targets,
         parameters,
         secrets,
         commands,
         paths,
         objects,
+        templates,
         rollouts,
     })
 }
@@ -183,10 +205,11 @@ fn parse(text: &str) -> Result<RawManifest, ManifestError> {
     })
 }
 
-fn lines<N>(
+fn lines<N, R>(
     table: &str,
-    raw: &Table<RawLine>,
+    raw: &Table<R>,
     limit: usize,
+    summary: fn(&R) -> String,
 ) -> Result<BTreeMap<N, String>, ManifestError>
 where
     N: TryFrom<String, Error = InvalidName> + Ord,
@@ -197,7 +220,7 @@ where
             let place = format!("{table}.{key}");
             Ok((
                 name(&place, key)?,
-                line(&format!("{place}.summary"), &value.summary)?,
+                line(&format!("{place}.summary"), &summary(value))?,
             ))
         })
         .collect()
@@ -232,11 +255,12 @@ fn parameter(place: &str, raw: &RawParameter) -> Result<Parameter, ManifestError
         "object-name" => ParameterType::ObjectName,
         "data-key" => ParameterType::DataKey,
         "object-names" => ParameterType::ObjectNames,
+        "object-kind" => ParameterType::ObjectKind,
         other => {
             return Err(at(
                 &kind_key,
                 format!(
-                    "`{}` is no type: use identifier, integer, enum, path, text, duration, bytes, object-name, data-key or object-names",
+                    "`{}` is no type: use identifier, integer, enum, path, text, duration, bytes, object-name, data-key, object-names or object-kind",
                     other.escape_default()
                 ),
             ));
