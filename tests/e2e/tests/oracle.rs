@@ -250,7 +250,7 @@ fn a_database_and_a_schema_go_out_and_come_back_and_the_password_is_nowhere_on_t
         "alter database open resetlogs;",
         "alter pluggable database all open;",
     ];
-    let places: Vec<Option<usize>> = order.iter().map(|words| scripts.find(words)).collect();
+    let places: Vec<Option<usize>> = order.iter().map(|words| scripts.rfind(words)).collect();
     assert!(
         places.is_sorted() && places.iter().all(Option::is_some),
         "{places:?}\n{scripts}"
