@@ -51,4 +51,4 @@ pub use pod::Pod;
 pub use process::{Outcome, Process, Stdin, Stdout};
 pub use rollout::Replicas;
 pub use scrub::scrub;
-pub use workload::TargetState;
+pub use workload::{Owner, TargetState};
