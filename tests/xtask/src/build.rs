@@ -85,7 +85,7 @@ pub(crate) fn binaries(
     progress: Progress,
 ) -> anyhow::Result<Binaries> {
     let step = progress.start("binaries", "compiling");
-    let mut cargo = Command::new(&settings.cargo);
+    let mut cargo = settings.cargo();
     // The same selection as the lints and the tests have: with another one cargo joins the features
     // of the dependencies differently and compiles the lowest of them, and all above, once more.
     match profile {

@@ -110,7 +110,7 @@ fn compile(
     stock: &[&(String, PathBuf)],
     progress: Progress,
 ) -> anyhow::Result<Vec<Built>> {
-    let mut cargo = Command::new(&settings.cargo);
+    let mut cargo = settings.cargo();
     cargo.args(["build", "--lib", "--examples", "--profile", "guest"]);
     toolchain.apply(&mut cargo);
     // An own folder: the two toolchains and the machine's own programs do not share what they build.

@@ -3,8 +3,9 @@
 //! It must never hold a default that names a path of one machine.
 
 use std::env;
-use std::ffi::OsString;
+use std::ffi::{OsStr, OsString};
 use std::path::PathBuf;
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 
@@ -24,6 +25,8 @@ pub(crate) struct Settings {
     pub(crate) cache: PathBuf,
     /// The cargo that called us.
     pub(crate) cargo: OsString,
+    /// What that cargo told this program about its own package.
+    package: Vec<OsString>,
     /// The way to the guest toolchain.
     pub(crate) guest: GuestChoice,
     /// The image that the demo's workloads name; the local cluster only records it.
@@ -35,7 +38,26 @@ impl Settings {
     ///
     /// Fails when no cache folder can be derived or a variable has a value that means nothing.
     pub(crate) fn from_environment() -> anyhow::Result<Self> {
-        Self::from(read)
+        let package = env::vars_os()
+            .map(|(name, _)| name)
+            .filter(|name| describes_a_package(name));
+        Ok(Self {
+            package: package.collect(),
+            ..Self::from(read)?
+        })
+    }
+
+    /// A call of cargo, as if it were typed.
+    ///
+    /// `cargo run` tells the program its package's folder, and build scripts watch that variable: handed
+    /// on, it makes cargo compile `ring` and all that stands on it again in each checkout, and once more
+    /// whenever a typed command and one of ours take turns.
+    pub(crate) fn cargo(&self) -> Command {
+        let mut cargo = Command::new(&self.cargo);
+        for name in &self.package {
+            cargo.env_remove(name);
+        }
+        cargo
     }
 
     fn from(read: impl Fn(&str) -> Option<OsString>) -> anyhow::Result<Self> {
@@ -63,6 +85,7 @@ impl Settings {
         Ok(Self {
             cache,
             cargo: read("CARGO").unwrap_or_else(|| "cargo".into()),
+            package: Vec::new(),
             guest,
             image: match read("COFFERDAM_TEST_IMAGE") {
                 None => "localhost/cofferdam-demo:latest".to_owned(),
@@ -73,6 +96,11 @@ impl Settings {
             },
         })
     }
+}
+
+fn describes_a_package(variable: &OsStr) -> bool {
+    let name = variable.to_string_lossy();
+    name.starts_with("CARGO_MANIFEST_") || name.starts_with("CARGO_PKG_")
 }
 
 #[expect(
@@ -94,6 +122,22 @@ mod tests {
                 .find(|(known, _)| *known == name)
                 .map(|(_, value)| value.into())
         })
+    }
+
+    #[test]
+    fn cargo_is_called_without_the_package_of_this_program() {
+        // Cargo runs tests with its description of their package too.
+        let settings = Settings::from_environment().unwrap();
+        let removed: Vec<OsString> = settings
+            .cargo()
+            .get_envs()
+            .filter(|(_, value)| value.is_none())
+            .map(|(name, _)| name.to_owned())
+            .collect();
+        for name in ["CARGO_MANIFEST_DIR", "CARGO_PKG_NAME", "CARGO_PKG_VERSION"] {
+            assert!(removed.contains(&name.into()), "{name}: {removed:?}");
+        }
+        assert!(!removed.contains(&"CARGO_TARGET_DIR".into()));
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! This crate is the only one that knows where those things are; a test only reads the variables.
 
 use std::ffi::OsString;
-use std::process::{Command, ExitCode};
+use std::process::ExitCode;
 
 use crate::build::{self, Profile, Workspace};
 use crate::modules;
@@ -37,7 +37,7 @@ pub(crate) fn command(
         *progress,
     )?;
     progress.heading("test");
-    let mut cargo = Command::new(&settings.cargo);
+    let mut cargo = settings.cargo();
     cargo.arg("test");
     if !names_packages(&arguments.arguments) {
         cargo.arg("--workspace");
