@@ -109,7 +109,7 @@ impl Site {
             binary: needed("COFFERDAM_TEST_LOCAL_CLUSTER"),
             layer: needed("COFFERDAM_TEST_LAYER"),
             state: None,
-            templates: None,
+            templates: Some(needed("COFFERDAM_TEST_VOLUMES")),
             save_templates: None,
             namespace: NAMESPACE.to_owned(),
         })

@@ -3,7 +3,7 @@
 //!
 //! It must never say equal of what it has not seen before and after, and leaves nothing running.
 
-mod application;
+pub(crate) mod application;
 mod mysql;
 mod objects;
 mod outcome;
@@ -21,12 +21,13 @@ use fs_err as fs;
 use crate::build::{self, Profile, Workspace};
 use crate::interrupt;
 use crate::kubectl::Kubectl;
-use crate::local_cluster::{Lifetime, LocalCluster};
+use crate::local_cluster::{Lifetime, LocalCluster, Volumes};
 use crate::modules;
 use crate::output;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::setup;
+use crate::volumes;
 use application::{DataSet, NAMESPACE};
 use outcome::{Outcome, Row};
 use product::Product;
@@ -70,6 +71,7 @@ pub(crate) fn command(
     )?;
 
     progress.heading("cluster");
+    let volumes = volumes::prepare(settings, &workspace, &ground, &binaries, *progress)?;
     let state = tempfile::Builder::new()
         .prefix("cofferdam-demo-")
         .tempdir()
@@ -84,6 +86,7 @@ pub(crate) fn command(
         } else {
             Lifetime::Bound
         },
+        Volumes::From(&volumes),
     )?;
     let kubectl = Kubectl::new(
         ground.kubectl.clone(),
@@ -94,7 +97,7 @@ pub(crate) fn command(
     let step = progress.start("application", "starting its databases");
     let objects = application::apply(
         &kubectl,
-        &workspace.root.join("tests/local-cluster/demo"),
+        &workspace.root.join(volumes::DEMO),
         &settings.image,
     )?;
     application::wait(&kubectl)?;
@@ -110,7 +113,8 @@ pub(crate) fn command(
     fs::copy(
         workspace
             .root
-            .join("tests/local-cluster/demo/application/cofferdam.yaml"),
+            .join(volumes::DEMO)
+            .join("application/cofferdam.yaml"),
         product.folder.join("cofferdam.yaml"),
     )?;
     let outcome = show(&product, &kubectl, &objects, *progress)?;

@@ -37,6 +37,17 @@ pub(crate) enum Lifetime {
     MayStay,
 }
 
+/// What is in the volumes of a cluster when its claims are bound.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Volumes<'a> {
+    /// Nothing.
+    Empty,
+    /// What this folder has for the claim.
+    From(&'a Path),
+    /// Nothing; and when the cluster ends, they are kept in this folder.
+    Keep(&'a Path),
+}
+
 /// What the cluster says when it is ready.
 #[derive(Debug, Deserialize)]
 struct Ready {
@@ -52,6 +63,7 @@ impl LocalCluster {
         layer: &Path,
         state: &Path,
         lifetime: Lifetime,
+        volumes: Volumes<'_>,
     ) -> anyhow::Result<Self> {
         fs::create_dir_all(state)?;
         let log = fs::File::create(state.join("local-cluster.log"))?;
@@ -62,6 +74,15 @@ impl LocalCluster {
             .arg(state.join("cluster"))
             .arg("--layer")
             .arg(layer);
+        match volumes {
+            Volumes::Empty => {}
+            Volumes::From(folder) => {
+                command.arg("--templates").arg(folder);
+            }
+            Volumes::Keep(folder) => {
+                command.arg("--save-templates").arg(folder);
+            }
+        }
         // In a group of its own: Ctrl-C reaches us first, and we end it when its pods may go.
         // A bound one sees the end of its stdin when we are gone, however we went.
         let stdin = match lifetime {

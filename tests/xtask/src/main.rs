@@ -16,6 +16,7 @@ mod progress;
 mod settings;
 mod setup;
 mod test;
+mod volumes;
 
 use std::process::ExitCode;
 

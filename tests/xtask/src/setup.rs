@@ -17,7 +17,7 @@ use std::process::ExitCode;
 
 use crate::progress::Progress;
 use crate::settings::Settings;
-use cache::Cache;
+pub(crate) use cache::{Cache, Key};
 pub(crate) use guest_toolchain::GuestToolchain;
 
 /// Which parts to set up.

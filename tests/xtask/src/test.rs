@@ -10,6 +10,7 @@ use crate::process;
 use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::setup;
+use crate::volumes;
 
 /// What is handed on to `cargo test`.
 #[derive(Debug, clap::Args)]
@@ -36,6 +37,7 @@ pub(crate) fn command(
         &binaries.cofferdam,
         *progress,
     )?;
+    let volumes = volumes::prepare(settings, &workspace, &ground, &binaries, *progress)?;
     progress.heading("test");
     let mut cargo = settings.cargo();
     cargo.arg("test");
@@ -48,6 +50,7 @@ pub(crate) fn command(
         .env("COFFERDAM_TEST_RESTIC", &ground.restic)
         .env("COFFERDAM_TEST_MOTO_SERVER", &ground.moto)
         .env("COFFERDAM_TEST_LAYER", &ground.layer)
+        .env("COFFERDAM_TEST_VOLUMES", &volumes)
         .env("COFFERDAM_TEST_BINARY", &binaries.cofferdam)
         .env("COFFERDAM_TEST_LOCAL_CLUSTER", &binaries.local_cluster)
         .env("COFFERDAM_MODULES", &components.stock)

@@ -11,7 +11,7 @@ use fs_err as fs;
 use super::dump;
 use crate::build::{self, Profile, Workspace};
 use crate::kubectl::{Kubectl, Place};
-use crate::local_cluster::{Lifetime, LocalCluster};
+use crate::local_cluster::{Lifetime, LocalCluster, Volumes};
 use crate::modules;
 use crate::process;
 use crate::progress::Progress;
@@ -61,6 +61,10 @@ pub(super) struct Ground {
     pub(super) place: Place,
     /// The stock modules.
     pub(super) stock: PathBuf,
+    /// The guest that moves a stream and does no more.
+    pub(super) guest: PathBuf,
+    /// How cargo is called, for the benches of the host's crates.
+    pub(super) settings: Settings,
     /// A scratch folder.
     pub(super) folder: PathBuf,
     cluster: LocalCluster,
@@ -96,7 +100,13 @@ impl Ground {
             .prefix("cofferdam-bench-")
             .tempdir()
             .context("failed to make a folder for the bench")?;
-        let cluster = LocalCluster::start(&binaries, &tools.layer, state.path(), Lifetime::Bound)?;
+        let cluster = LocalCluster::start(
+            &binaries,
+            &tools.layer,
+            state.path(),
+            Lifetime::Bound,
+            Volumes::Empty,
+        )?;
         let kubectl = Kubectl::new(tools.kubectl, cluster.kubeconfig.clone(), NAMESPACE);
         kubectl.apply(&OBJECTS.replace("${COFFERDAM_TEST_IMAGE}", &settings.image))?;
         kubectl.run(&[
@@ -121,6 +131,8 @@ impl Ground {
                 container: "server".to_owned(),
             },
             stock: components.stock,
+            guest,
+            settings: settings.clone(),
             kubectl,
             folder,
             cluster,

@@ -1,7 +1,7 @@
 //! The demo's application: its objects from the YAML beside the local cluster, the data sets from the
 //! application file that a site would write, and for each what a person would do by hand.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use fs_err as fs;
@@ -11,7 +11,7 @@ use super::{mysql, objects, redis};
 use crate::kubectl::{Kubectl, Place};
 
 /// The namespace of the demo's YAML.
-pub(super) const NAMESPACE: &str = "3scale";
+pub(crate) const NAMESPACE: &str = "3scale";
 
 /// The application file, beside the demo's YAML and in the folder that the product is called in.
 pub(super) const FILE: &str = "cofferdam.yaml";
@@ -34,31 +34,37 @@ enum Content {
     Objects { names: Vec<String> },
 }
 
-/// Creates the application's objects and returns the names of its Secrets and ConfigMaps.
-pub(super) fn apply(kubectl: &Kubectl, folder: &Path, image: &str) -> anyhow::Result<Vec<String>> {
-    let mut files: Vec<_> = fs::read_dir(folder)?.collect::<Result<_, _>>()?;
-    files.sort_by_key(fs_err::DirEntry::file_name);
-    let mut names = Vec::new();
-    for file in files {
-        if file
-            .path()
+/// The YAML files of the application, in the order in which they are applied.
+pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path
             .extension()
-            .is_none_or(|extension| extension != "yaml")
+            .is_some_and(|extension| extension == "yaml")
         {
-            continue;
+            files.push(path);
         }
-        let yaml = fs::read_to_string(file.path())?.replace("${COFFERDAM_TEST_IMAGE}", image);
+    }
+    files.sort();
+    Ok(files)
+}
+
+/// Creates the application's objects and returns the names of its Secrets and ConfigMaps.
+pub(crate) fn apply(kubectl: &Kubectl, folder: &Path, image: &str) -> anyhow::Result<Vec<String>> {
+    let mut names = Vec::new();
+    for file in files(folder)? {
+        let yaml = fs::read_to_string(&file)?.replace("${COFFERDAM_TEST_IMAGE}", image);
         kubectl.apply(&yaml)?;
         names.extend(
-            kept_objects(&yaml)
-                .with_context(|| format!("failed to read `{}`", file.path().display()))?,
+            kept_objects(&yaml).with_context(|| format!("failed to read `{}`", file.display()))?,
         );
     }
     Ok(names)
 }
 
 /// Waits until every workload of the application is up.
-pub(super) fn wait(kubectl: &Kubectl) -> anyhow::Result<()> {
+pub(crate) fn wait(kubectl: &Kubectl) -> anyhow::Result<()> {
     kubectl.run(&[
         "wait",
         "--for=condition=Available",
