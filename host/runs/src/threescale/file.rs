@@ -98,7 +98,7 @@ fn opening(found: &Found, heading: &Heading, not_covered: &[NotCovered]) -> Stri
         "found by looking at its workloads; each run looks again"
     };
     let mut text = format!(
-        "# Written by `cofferdam init threescale` for 3scale of era {}\n# in namespace `{}`, {how}.\n# Read it, correct it, commit it; `cofferdam check` is next.\n#\n# `restore: after` puts a restore in order: Secrets and ConfigMaps, custom resource, databases and files,\n# Redis, what is derived from them, rollouts, routes last. A backup has no order.\n# `external: WHY` names what nobody here backs up: every run then ends with exit code 4.\n",
+        "# Written by `cofferdam init threescale` for 3scale of era {}\n# in namespace `{}`, {how}.\n# Read it, correct it, commit it; `cofferdam check` is next.\n#\n# `restore: after` puts a restore in order: Secrets and ConfigMaps, custom resource, files, databases,\n# Redis, what is derived from them, rollouts, routes last. A backup has no order.\n# `external: WHY` names what nobody here backs up: every run then ends with exit code 4.\n",
         found.era, heading.namespace
     );
     if !not_covered.is_empty() {

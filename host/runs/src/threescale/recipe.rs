@@ -53,12 +53,14 @@ const STORAGE: &str = "/opt/system/public/system";
 
 const OBJECTS: u32 = 0;
 const RESOURCE: u32 = 1;
-const DATABASES: u32 = 2;
-const BACKEND_REDIS: u32 = 3;
-const SYSTEM_REDIS: u32 = 4;
-const DERIVED: u32 = 5;
+/// Before the databases, and not beside them: a PostgreSQL is restored with system-app scaled to 0.
+const FILES: u32 = 2;
+const DATABASES: u32 = 3;
+const BACKEND_REDIS: u32 = 4;
+const SYSTEM_REDIS: u32 = 5;
+const DERIVED: u32 = 6;
 /// The first of the rollouts; each is a stage of its own.
-const ROLLOUT: u32 = 6;
+const ROLLOUT: u32 = 7;
 const SEARCH: u32 = 100;
 const ROUTES: u32 = 101;
 
@@ -112,9 +114,9 @@ pub(super) struct Place {
 pub(super) fn steps(found: &Found) -> Vec<Step> {
     let mut steps = vec![objects()];
     steps.push(custom_resource(found));
+    steps.push(storage(found));
     steps.push(system_database(found));
     steps.extend(zync_database(found));
-    steps.push(storage(found));
     steps.push(redis(found, "backend-redis", BACKEND_REDIS));
     steps.push(redis(found, "system-redis", SYSTEM_REDIS));
     steps.extend(rake(
@@ -234,18 +236,25 @@ fn system_database(found: &Found) -> Step {
                 DATABASES,
                 name,
                 "neither system-mysql nor system-postgresql is in the namespace",
-                "mysql (or postgresql)",
+                "mysql",
             );
         }
     };
+    let mut targets = vec![("server", place)];
+    let mut parameters = Vec::new();
+    if module == "mysql" {
+        parameters.push(essential("database", "system"));
+    }
+    // Who is connected keeps a PostgreSQL from dropping a database; MySQL does not mind.
+    targets.extend(found.place("system-app").map(|place| ("writer", place)));
+    let sidekiq = found.place("system-sidekiq");
+    targets.extend(sidekiq.map(|place| ("second-writer", place)));
+    let searchd = found.place("system-searchd");
+    targets.extend(searchd.map(|place| ("third-writer", place)));
     let bound = Bound {
         module,
-        targets: vec![("server", place)],
-        parameters: vec![Parameter {
-            name: "database",
-            value: "system".into(),
-            essential: false,
-        }],
+        targets,
+        parameters,
     };
     step(
         DATABASES,
@@ -265,16 +274,16 @@ fn zync_database(found: &Found) -> Vec<Step> {
         return vec![external(DATABASES, name, missing, "postgresql")];
     };
     let mut targets = vec![("server", place)];
-    targets.extend(found.place("zync").map(|place| ("zync", place)));
-    targets.extend(found.place("zync-que").map(|place| ("zync-que", place)));
+    targets.extend(found.place("zync").map(|place| ("writer", place)));
+    let que = found.place("zync-que");
+    targets.extend(que.map(|place| ("second-writer", place)));
     let bound = Bound {
         module: "postgresql",
         targets,
-        parameters: vec![Parameter {
-            name: "database",
-            value: "zync_production".into(),
-            essential: false,
-        }],
+        parameters: vec![
+            essential("scope", "database"),
+            essential("database", "zync_production"),
+        ],
     };
     let comments = [
         "Jobs of zync. Its volume is an emptyDir: the next rollout of zync-database wipes what was restored.",
@@ -308,15 +317,15 @@ fn storage(found: &Found) -> Step {
     let name = "system-storage";
     let Some(place) = found.place("system-app") else {
         let why = "there is no system-app, through which its files are reached".to_owned();
-        return step(DATABASES, name, &[], Body::Absent { why });
+        return step(FILES, name, &[], Body::Absent { why });
     };
     let bound = Bound {
         module: "files",
         targets: vec![("server", place)],
-        parameters: vec![essential("path", STORAGE)],
+        parameters: vec![essential("folder", STORAGE)],
     };
     let comment = "Files of the developer portal. Leave it out where 3scale keeps them in S3.";
-    step(DATABASES, name, &[comment], Body::Bound(bound))
+    step(FILES, name, &[comment], Body::Bound(bound))
 }
 
 fn rollout(found: &Found, stage: u32, name: &'static str) -> Option<Step> {
@@ -350,7 +359,8 @@ fn external(stage: u32, name: &str, missing: &str, module: &str) -> Step {
         "that has the client programs, and with the host of the database among the module's parameters:",
         &format!("  module: {{ name: {module} }}"),
         "  targets: { server: { workload: deployment/NAME, container: NAME } }",
-        "The module's README says how it gets host and credentials.",
+        "`cofferdam modules list` shows which there are; the module's README says how it gets host and",
+        "credentials.",
     ];
     let why = format!("{missing}; it is backed up elsewhere or not at all");
     step(stage, name, &comments, Body::External { why })
