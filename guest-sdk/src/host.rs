@@ -19,7 +19,8 @@ pub trait Host: fmt::Debug {
     /// The workload that the site bound to `role`.
     ///
     /// # Errors
-    /// `NotFound` when the workload does not exist, `Denied`, `Unavailable`.
+    /// `NotFound` when the workload does not exist, `Failed` with `not-bound` for an optional role
+    /// that the site left out, `Denied`, `Unavailable`.
     fn target(&self, role: &str) -> Result<Box<dyn Target>>;
 
     /// Begins an artifact. It exists only after [`Sink::commit`]; dropping it is giving it up.

@@ -32,7 +32,7 @@ pub use host::{
     StepState, Target, Transferred, WhenPresent,
 };
 pub use objects::ConfigMap;
-pub use streams::{Dumped, NewArtifact, last_line};
+pub use streams::{Dumped, Fed, NewArtifact, last_line};
 
 /// What a module does with its kind of data set. All three must be there and must be true.
 pub trait DataSet {

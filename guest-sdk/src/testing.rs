@@ -33,6 +33,7 @@ pub struct World(Rc<State>);
 struct State {
     manifest: manifest::Manifest,
     parameters: RefCell<BTreeMap<String, String>>,
+    bound: RefCell<BTreeSet<String>>,
     commands: RefCell<BTreeMap<String, Handler>>,
     stdin_limits: RefCell<BTreeMap<String, usize>>,
     on_restart: RefCell<BTreeMap<String, OnRestart>>,
@@ -57,7 +58,8 @@ struct Fault {
 
 impl World {
     /// A world for the module with this manifest: the text of its `module.toml`. Parameters have
-    /// their defaults, every role has one ready pod, nothing else is there.
+    /// their defaults, every role has one ready pod, nothing else is there. Optional roles are
+    /// unbound until [`bind`](Self::bind).
     ///
     /// # Panics
     /// When the manifest cannot be read: a test cannot go on.
@@ -86,6 +88,19 @@ impl World {
             .parameters
             .borrow_mut()
             .insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Binds an optional role to a workload.
+    ///
+    /// # Panics
+    /// When the manifest declares no such optional role.
+    pub fn bind(&self, role: &str) -> &Self {
+        assert!(
+            self.0.manifest.is_optional(role),
+            "the manifest declares no optional role `{role}`"
+        );
+        self.0.bound.borrow_mut().insert(role.to_owned());
         self
     }
 

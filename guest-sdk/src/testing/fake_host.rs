@@ -64,6 +64,12 @@ impl Host for World {
                 "the manifest declares no role `{role}`"
             )));
         }
+        if self.0.manifest.is_optional(role) && !self.0.bound.borrow().contains(role) {
+            return Err(Error::failed(
+                "not-bound",
+                format!("the application binds no workload to the role `{role}`"),
+            ));
+        }
         self.record(format!("target {role}"))?;
         Ok(Box::new(FakeTarget {
             world: self.clone(),

@@ -152,8 +152,8 @@ impl FakePod {
                 .iter()
                 .map(|&(hole, value)| (hole.to_owned(), value.to_owned())),
         );
-        let argv = declared
-            .argv
+        let words = self.world.0.manifest.words(declared, &values);
+        let argv = words
             .iter()
             .map(|word| manifest::fill(word, &values))
             .collect::<Result<_>>()?;

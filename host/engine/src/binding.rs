@@ -15,7 +15,7 @@ use crate::host::Invocation;
 use crate::limits;
 use crate::manifest::{
     Command, DeclaredPath, DeclaredStdin, KeyTemplate, Manifest, NameTemplate, ObjectGroup,
-    Parameter, Setting, Template,
+    Parameter, ParameterType, Setting, Template,
 };
 
 /// A manifest with the values of its parameters: everything that a call may touch.
@@ -166,6 +166,30 @@ impl Binding {
         self.leases.get(group).map_or(&[], Vec::as_slice)
     }
 
+    /// The words of a command, with those that the site chose in the place of each hole of type
+    /// `words`.
+    pub fn words<'a>(&'a self, command: &'a Command) -> Vec<&'a Template> {
+        let mut words = Vec::with_capacity(command.argv.len());
+        for template in &command.argv {
+            match self.chosen(command, template) {
+                Some(chosen) => words.extend(chosen),
+                None => words.push(template),
+            }
+        }
+        words
+    }
+
+    fn chosen(&self, command: &Command, template: &Template) -> Option<&[Template]> {
+        let hole = template
+            .sole_hole()
+            .filter(|hole| !command.holes.contains_key(*hole))?;
+        let ParameterType::Words(choices) = &self.manifest.parameters.get(hole)?.kind else {
+            return None;
+        };
+        let choice = self.settings.get(hole)?.to_string();
+        choices.get(&choice).map(Vec::as_slice)
+    }
+
     /// Fills the holes of a command.
     ///
     /// # Errors
@@ -185,10 +209,11 @@ impl Binding {
             command: command.name.clone(),
             problem,
         };
-        let values = self.values(command, holes).map_err(refuse)?;
-        let mut argv = Vec::with_capacity(command.argv.len());
+        let words = self.words(command);
+        let values = self.values(command, &words, holes).map_err(refuse)?;
+        let mut argv = Vec::with_capacity(words.len());
         let mut length = 0;
-        for template in &command.argv {
+        for template in words {
             let word = filled(template, &values).map_err(refuse)?;
             if template.begins_with_hole() && word.starts_with('-') {
                 return Err(refuse(format!(
@@ -225,6 +250,7 @@ impl Binding {
     fn values(
         &self,
         command: &Command,
+        words: &[&Template],
         given: &[(String, String)],
     ) -> Result<BTreeMap<ParameterName, Value>, String> {
         let mut texts = BTreeMap::new();
@@ -250,7 +276,13 @@ impl Binding {
             }
         }
         let mut values = BTreeMap::new();
-        for hole in command.templates().flat_map(Template::holes) {
+        let script = command.script();
+        for hole in words
+            .iter()
+            .copied()
+            .chain(script)
+            .flat_map(Template::holes)
+        {
             let value = match (command.holes.get(hole), texts.get(hole)) {
                 (Some(declared), Some(text)) => declared
                     .kind

@@ -7,7 +7,7 @@ use serde::Serialize;
 
 use crate::manifest::{
     Access, Command, DeclaredPath, DeclaredSource, DeclaredStdin, KeyTemplate, Manifest,
-    NameTemplate, ObjectGroup, ObjectVerb, RolloutVerb, Template,
+    NameTemplate, ObjectGroup, ObjectVerb, ParameterType, RolloutVerb, Template,
 };
 
 /// One thing that the manifest declares, for one action of the policy.
@@ -74,6 +74,9 @@ impl Command {
             .map(|(name, source)| match source {
                 DeclaredSource::Pod(variable) => format!("{name}=pod:{variable}"),
                 DeclaredSource::Secret(handle) => format!("{name}=secret:{handle}"),
+                DeclaredSource::SecretOrPod(handle, variable) => {
+                    format!("{name}=secret:{handle} else pod:{variable}")
+                }
             })
             .collect()
     }
@@ -92,6 +95,7 @@ fn quoted(word: &str) -> String {
 
 fn commands(manifest: &Manifest, command: &Command) -> Vec<Capability> {
     let mut text = command.line();
+    text.push_str(&choices(manifest, command));
     match &command.stdin {
         DeclaredStdin::None => {}
         DeclaredStdin::Artifact => text.push_str("  < an artifact"),
@@ -113,16 +117,42 @@ fn commands(manifest: &Manifest, command: &Command) -> Vec<Capability> {
         .environment
         .iter()
         .filter_map(|(variable, source)| match source {
-            DeclaredSource::Secret(handle) => Some(Capability {
-                action: "use-secret",
-                name: handle.to_string(),
-                role: role.clone(),
-                text: format!("as {variable} of {}", command.name),
-                warning: None,
-            }),
+            DeclaredSource::Secret(handle) | DeclaredSource::SecretOrPod(handle, _) => {
+                Some(Capability {
+                    action: "use-secret",
+                    name: handle.to_string(),
+                    role: role.clone(),
+                    text: format!("as {variable} of {}", command.name),
+                    warning: None,
+                })
+            }
             DeclaredSource::Pod(_) => None,
         });
     std::iter::once(run).chain(secrets).collect()
+}
+
+/// What the site may choose for the holes of type `words`.
+fn choices(manifest: &Manifest, command: &Command) -> String {
+    let mut text = String::new();
+    for hole in command.argv.iter().filter_map(Template::sole_hole) {
+        let Some(ParameterType::Words(choices)) =
+            command.hole(manifest, hole).map(|hole| &hole.kind)
+        else {
+            continue;
+        };
+        let choices: Vec<String> = choices
+            .values()
+            .map(|words| {
+                let words: Vec<String> = words.iter().map(|word| quoted(&word.text())).collect();
+                match words.as_slice() {
+                    [] => "nothing".to_owned(),
+                    words => words.join(" "),
+                }
+            })
+            .collect();
+        text.push_str(&format!("  {{{hole}}}: {}", choices.join(" | ")));
+    }
+    text
 }
 
 fn warning(manifest: &Manifest, command: &Command) -> Option<String> {

@@ -66,10 +66,14 @@ pub struct Manifest {
     pub summary: String,
     /// The roles that the site binds, each with a line for people.
     pub targets: BTreeMap<RoleName, String>,
+    /// Those that a site may leave unbound. Asking for such a one is `not-bound` then.
+    pub optional_targets: BTreeSet<RoleName>,
     /// What the site may set.
     pub parameters: BTreeMap<ParameterName, Parameter>,
     /// The secrets that the site binds, each with a line for people.
     pub secrets: BTreeMap<SecretHandle, String>,
+    /// Those that a site may leave unbound. A command's variable from such a one is not set then.
+    pub optional_secrets: BTreeSet<SecretHandle>,
     /// The commands that the module may run.
     pub commands: BTreeMap<CommandName, Command>,
     /// The files and folders that it may touch.
@@ -109,8 +113,10 @@ pub struct Command {
 pub enum DeclaredSource {
     /// A variable that the container has already.
     Pod(VariableName),
-    /// A secret that the site binds.
+    /// A secret that the site binds. Optional and not bound: the variable is not set.
     Secret(SecretHandle),
+    /// An optional secret; where the site binds none, a variable that the container has already.
+    SecretOrPod(SecretHandle, VariableName),
 }
 
 /// What may be fed to a command.
@@ -244,10 +250,14 @@ impl Command {
 
     /// All templates of the command: its words, and its script where it has one.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        let script = match &self.stdin {
+        self.argv.iter().chain(self.script())
+    }
+
+    /// Its script, where it has one.
+    pub fn script(&self) -> Option<&Template> {
+        match &self.stdin {
             DeclaredStdin::Template(script) => Some(script),
             DeclaredStdin::None | DeclaredStdin::Artifact | DeclaredStdin::Free => None,
-        };
-        self.argv.iter().chain(script)
+        }
     }
 }

@@ -102,7 +102,9 @@ impl<'a> Collector<'a> {
         };
         let mut filled = BTreeMap::new();
         let mut open = BTreeMap::new();
-        for name in command.templates().flat_map(Template::holes) {
+        let words = self.of.binding.words(command);
+        let templates = words.iter().copied().chain(command.script());
+        for name in templates.flat_map(Template::holes) {
             match self.of.binding.setting(name) {
                 Some(Setting::Value(value)) if !command.holes.contains_key(name) => {
                     filled.insert(name.to_string(), value.clone());
@@ -127,6 +129,18 @@ impl<'a> Collector<'a> {
                         key: bound.key.clone(),
                     }
                 }
+                DeclaredSource::SecretOrPod(handle, inner) => {
+                    match self.of.data_set.secrets.get(handle) {
+                        Some(bound) => EnvironmentSource::Secret {
+                            handle: handle.clone(),
+                            object: bound.secret.clone(),
+                            key: bound.key.clone(),
+                        },
+                        None => EnvironmentSource::Pod {
+                            variable: inner.clone(),
+                        },
+                    }
+                }
             };
             Some((variable.clone(), source))
         });
@@ -146,11 +160,7 @@ impl<'a> Collector<'a> {
         let request = RunCommand {
             target,
             command: command.name.clone(),
-            argv: command
-                .argv
-                .iter()
-                .map(|word| fill(word, &filled))
-                .collect(),
+            argv: words.iter().map(|word| fill(word, &filled)).collect(),
             environment: environment.collect(),
             stdin,
             timeout: command.timeout,
@@ -305,7 +315,7 @@ fn value_kind(kind: &ParameterType) -> ValueKind {
     match kind {
         ParameterType::Identifier => ValueKind::Identifier,
         ParameterType::Integer { .. } => ValueKind::Integer,
-        ParameterType::Enum(_) => ValueKind::Choice,
+        ParameterType::Enum(_) | ParameterType::Words(_) => ValueKind::Choice,
         ParameterType::Path => ValueKind::Path,
         ParameterType::Duration => ValueKind::Duration,
         ParameterType::Bytes => ValueKind::Bytes,

@@ -82,6 +82,13 @@ pub enum Record {
         /// What was there before, as the cluster crate wrote it.
         original: serde_json::Value,
     },
+    /// Another data set needs a change that is made already: it is put back when the last lets go.
+    LeaseShared {
+        /// The change's number within the run.
+        lease: u64,
+        /// Whose.
+        data_set: DataSetName,
+    },
     /// A temporary change was put back, or found to be back.
     LeaseReleased {
         /// Its number within the run.
@@ -283,7 +290,10 @@ pub fn remains(lines: &[Line]) -> Remains {
                 remains.cluster = Some(cluster.clone());
                 remains.kind = Some(*kind);
             }
-            Record::DataSetBegun { .. } | Record::DataSetFinished { .. } => {}
+            // It is in the journal once, by the one who made it, and is put back once.
+            Record::LeaseShared { .. }
+            | Record::DataSetBegun { .. }
+            | Record::DataSetFinished { .. } => {}
         }
     }
     remains
@@ -320,6 +330,7 @@ pub fn unfinished_steps(lines: &[Line]) -> BTreeMap<DataSetName, BTreeMap<String
             | Record::RunBegun { .. }
             | Record::RunFinished { .. }
             | Record::LeaseIntended { .. }
+            | Record::LeaseShared { .. }
             | Record::LeaseReleased { .. } => {}
         }
     }

@@ -8,6 +8,7 @@ use std::sync::Arc;
 
 use cofferdam_engine::{Binding, BindingError, Manifest, Module};
 use cofferdam_policy::Policy;
+use cofferdam_policy::grant::OwnedRequest;
 use cofferdam_policy::name::{DataSetName, Namespace};
 use cofferdam_policy::request::RunKind;
 use serde::Serialize;
@@ -162,7 +163,8 @@ pub fn prepare(
 pub(crate) fn problems(data_set: &DataSet, manifest: &Manifest) -> Vec<String> {
     let mut problems = Vec::new();
     for (role, summary) in &manifest.targets {
-        if !data_set.targets.contains_key(role) {
+        let may_lack = manifest.optional_targets.contains(role);
+        if !may_lack && !data_set.targets.contains_key(role) {
             problems.push(format!(
                 "no workload is bound to the role `{role}` ({summary})"
             ));
@@ -176,7 +178,8 @@ pub(crate) fn problems(data_set: &DataSet, manifest: &Manifest) -> Vec<String> {
         problems.push(format!("the module has no role `{role}`"));
     }
     for (handle, summary) in &manifest.secrets {
-        if !data_set.secrets.contains_key(handle) {
+        let may_lack = manifest.optional_secrets.contains(handle);
+        if !may_lack && !data_set.secrets.contains_key(handle) {
             problems.push(format!(
                 "no Secret is bound to the handle `{handle}` ({summary})"
             ));
@@ -280,11 +283,14 @@ impl Plan {
                 grant.scope.run == kind && grant.scope.data_set.as_ref() == Some(name)
             }) {
                 let sample = grant.sample();
-                let line = format!(
-                    "{} {}",
-                    cofferdam_policy::capability(sample.any()),
+                // Which artifacts there will be only the module knows.
+                let subject = if matches!(sample, OwnedRequest::UseArtifact(_)) {
+                    "its artifacts".to_owned()
+                } else {
                     cofferdam_policy::subject(sample.any())
-                );
+                };
+                let capability = cofferdam_policy::capability(sample.any());
+                let line = format!("{capability} {subject}");
                 if policy.inspect(std::slice::from_ref(grant)).allowed == 1 {
                     planned.allowed.push(line);
                 } else {

@@ -67,7 +67,7 @@ impl RunError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::State(StateError::Busy(_)) | Self::NoSnapshot(_) => Blame::User,
-            Self::Repository(error) => crate::blame::of_repository(error),
+            Self::Repository(error) => crate::blame::whose(error),
             Self::State(_) | Self::Journal(_) | Self::Audit(_) | Self::Recovery { .. } => {
                 Blame::World
             }

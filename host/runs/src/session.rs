@@ -14,6 +14,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use cofferdam_cluster::PutBackOutcome;
 use cofferdam_engine::Binding;
 use cofferdam_engine::host::{
     ArtifactSink, FileSink, Host, HostError, Invocation, LeaseId, LeaseRequest, Level, Loaded,
@@ -33,7 +34,7 @@ use crate::audit::{Audit, Ending, Entry};
 use crate::blame;
 use crate::event::{Event, Observer};
 use crate::journal::{Journal, Record};
-use crate::leases::{LeaseDesk, LeaseError};
+use crate::leases::{LeaseDesk, LeaseError, outcome_text};
 use crate::state::RunId;
 
 /// What all sessions of a run share.
@@ -73,6 +74,7 @@ pub(crate) struct Session {
     pods: Mutex<HashMap<PodId, cofferdam_cluster::Pod>>,
     committed: Arc<Mutex<Vec<ArtifactSummary>>>,
     denied: Mutex<Option<Denied>>,
+    trouble: blame::Trouble,
     steps: BTreeMap<String, StepState>,
 }
 
@@ -91,6 +93,7 @@ struct Pending {
     data_set: cofferdam_policy::name::DataSetName,
     line: u64,
     begun: Instant,
+    trouble: blame::Trouble,
 }
 
 impl Pending {
@@ -120,7 +123,7 @@ impl Pending {
             error: result.as_ref().err().map(ToString::to_string),
             ..Ending::default()
         });
-        result.map_err(blame::told)
+        result.map_err(|error| self.trouble.cluster(error))
     }
 }
 
@@ -144,6 +147,7 @@ impl Session {
             pods: Mutex::default(),
             committed: Arc::default(),
             denied: Mutex::default(),
+            trouble: blame::Trouble::default(),
             steps,
         }
     }
@@ -154,6 +158,11 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What cluster and repository refused to this session, for the report.
+    pub(crate) fn trouble(&self) -> &blame::Trouble {
+        &self.trouble
     }
 
     /// Ends the session: puts leases back and gives the store back. Returns what could not be put
@@ -200,6 +209,7 @@ impl Session {
                     data_set: self.data_set.name.clone(),
                     line,
                     begun: Instant::now(),
+                    trouble: self.trouble.clone(),
                 };
                 Ok(Granted { permit, record })
             }
@@ -215,11 +225,14 @@ impl Session {
     }
 
     fn bound(&self, role: &RoleName) -> Result<Target, HostError> {
-        self.data_set.targets.get(role).cloned().ok_or_else(|| {
-            HostError::Invalid(format!(
-                "the application binds no workload to the role `{role}`"
-            ))
-        })
+        self.data_set
+            .targets
+            .get(role)
+            .cloned()
+            .ok_or_else(|| HostError::Failed {
+                code: "not-bound",
+                message: format!("the application binds no workload to the role `{role}`"),
+            })
     }
 
     fn secret(
@@ -231,6 +244,12 @@ impl Session {
                 "the application binds no Secret to the handle `{handle}`"
             ))
         })
+    }
+
+    /// Whether the site has not bound a secret, and need not.
+    fn may_lack(&self, handle: &cofferdam_policy::name::SecretHandle) -> bool {
+        !self.data_set.secrets.contains_key(handle)
+            && self.binding.manifest().optional_secrets.contains(handle)
     }
 
     fn pod(&self, id: &PodId) -> Result<cofferdam_cluster::Pod, HostError> {
@@ -451,12 +470,15 @@ impl Host for Session {
     }
 
     async fn release_lease(&self, lease: LeaseId) -> Result<(), HostError> {
-        self.shared
-            .leases
-            .release(lease)
-            .await
-            .map(drop)
-            .map_err(told_lease)
+        let released = self.shared.leases.release(lease, &self.data_set.name).await;
+        match released.map_err(told_lease)? {
+            outcome @ PutBackOutcome::Drifted { .. } => {
+                Err(HostError::Conflict(outcome_text(&outcome)))
+            }
+            PutBackOutcome::Restored | PutBackOutcome::AlreadyOriginal | PutBackOutcome::Gone => {
+                Ok(())
+            }
+        }
     }
 
     async fn create_artifact(
@@ -562,11 +584,13 @@ fn told_lease(error: LeaseError) -> HostError {
         LeaseError::Cluster(error) => blame::told(error),
         LeaseError::Cancelled => HostError::Cancelled,
         LeaseError::Denied(denied) => blame::denied(&denied),
-        LeaseError::Held(_) => HostError::Conflict(error.to_string()),
+        LeaseError::Held(_) | LeaseError::Conflict { .. } => HostError::Conflict(error.to_string()),
         LeaseError::Unknown => HostError::NotFound(error.to_string()),
-        LeaseError::Journal(_) | LeaseError::Original { .. } => HostError::Failed {
-            code: "lease",
-            message: error.to_string(),
-        },
+        LeaseError::Journal(_) | LeaseError::Original { .. } | LeaseError::NotBack { .. } => {
+            HostError::Failed {
+                code: "lease",
+                message: error.to_string(),
+            }
+        }
     }
 }

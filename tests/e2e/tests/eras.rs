@@ -274,7 +274,7 @@ fn bare(kind: &str, name: &str) -> String {
 
 #[test]
 fn half_an_upgrade_is_refused_and_a_person_may_say_which_era() {
-    let site = Site::local_with_objects_only();
+    let site = Site::local_with(&[]);
     let init = ["init", "threescale", "--namespace", NAMESPACE];
     let _empty = site
         .cofferdam(&init)

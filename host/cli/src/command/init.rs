@@ -7,6 +7,7 @@ use cofferdam_engine::Manifest;
 use serde_json::json;
 
 use crate::arguments::Init;
+use crate::command::modules::as_written;
 use crate::output::show;
 use crate::report::{Exit, Usage};
 use crate::settings::Settings;
@@ -57,14 +58,29 @@ fn entry(manifest: &Manifest) -> String {
     if !manifest.targets.is_empty() {
         text.push_str("      targets:\n");
         for (role, summary) in &manifest.targets {
-            text.push_str(&format!("        # {summary}\n        {role}: {{ workload: deployment/NAME, container: NAME }}\n"));
+            let (may_lack, comment) = if manifest.optional_targets.contains(role) {
+                (" (may be left out)", "# ")
+            } else {
+                ("", "")
+            };
+            text.push_str(&format!("        # {summary}{may_lack}\n        {comment}{role}: {{ workload: deployment/NAME, container: NAME }}\n"));
         }
     }
     if !manifest.secrets.is_empty() {
-        text.push_str("      secrets:\n");
+        let all_may_lack = manifest.optional_secrets.len() == manifest.secrets.len();
+        text.push_str(if all_may_lack {
+            "      # secrets:\n"
+        } else {
+            "      secrets:\n"
+        });
         for (handle, summary) in &manifest.secrets {
+            let (may_lack, comment) = if manifest.optional_secrets.contains(handle) {
+                (" (may be left out)", "# ")
+            } else {
+                ("", "")
+            };
             text.push_str(&format!(
-                "        # {summary}\n        {handle}: {{ secret: NAME, key: KEY }}\n"
+                "        # {summary}{may_lack}\n        {comment}{handle}: {{ secret: NAME, key: KEY }}\n"
             ));
         }
     }
@@ -72,7 +88,11 @@ fn entry(manifest: &Manifest) -> String {
         text.push_str("      parameters:\n");
         for (name, parameter) in &manifest.parameters {
             let line = match &parameter.default {
-                Some(default) => format!("        # {name}: {default}   # {}\n", parameter.summary),
+                Some(default) => format!(
+                    "        # {name}: {}   # {}\n",
+                    as_written(default),
+                    parameter.summary
+                ),
                 None => format!("        {name}: VALUE   # {}\n", parameter.summary),
             };
             text.push_str(&line);

@@ -133,3 +133,80 @@ fn paths_and_names_follow_the_parameters() {
         ["first", "b"]
     );
 }
+
+const WITH_WORDS: &str = r#"
+[module]
+name = "sample"
+version = "0.1.0"
+summary = "for the tests"
+[targets.server]
+summary = "the server"
+[parameters.encryption]
+type = "words"
+words = { off = [], tls = ["--tls", "--cacert", "{ca-file}"] }
+default = "off"
+[parameters.ca-file]
+type = "path"
+default = "/etc/ca.crt"
+[commands.ask]
+target = "server"
+argv = ["ask", "{encryption}", "{what}"]
+stdout = "stream"
+timeout = "6h"
+holes.what = { type = "text" }
+"#;
+
+#[test]
+fn the_site_chooses_words_of_the_manifest_and_the_module_cannot() {
+    let manifest = Arc::new(Manifest::parse(WITH_WORDS).expect("manifest"));
+    let fill = |site: serde_json::Value, holes: &[(&str, &str)]| {
+        let values = serde_json::from_value(site).expect("names");
+        let binding = Binding::new(manifest.clone(), values).map_err(|error| error.to_string())?;
+        let holes: Vec<_> = holes
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let command = CommandName::parse("ask").expect("name");
+        match binding.fill(&command, &holes) {
+            Ok(filled) => Ok((filled.argv.join("|"), filled.holes.len())),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let what = [("what", "all")];
+    assert_eq!(
+        fill(serde_json::json!({}), &what),
+        Ok(("ask|all".into(), 1))
+    );
+    let tls = serde_json::json!({ "encryption": "tls", "ca-file": "/tls/ca" });
+    assert_eq!(
+        fill(tls, &what),
+        Ok(("ask|--tls|--cacert|/tls/ca|all".into(), 2)),
+        "policy sees the hole that was filled"
+    );
+    let own = fill(serde_json::json!({ "encryption": "--insecure" }), &what);
+    let refused = own.expect_err("not a word of the manifest");
+    assert!(
+        refused.ends_with("parameter `encryption` is not one of off, tls"),
+        "{refused}"
+    );
+    let module = fill(
+        serde_json::json!({}),
+        &[("what", "all"), ("encryption", "tls")],
+    );
+    let refused = module.expect_err("not the module's");
+    assert!(refused.contains("not by the module"), "{refused}");
+}
+
+#[test]
+fn a_reviewer_reads_the_words_that_a_site_may_choose() {
+    let manifest = Manifest::parse(WITH_WORDS).expect("manifest");
+    let capabilities = manifest.capabilities();
+    let ask = capabilities
+        .iter()
+        .find(|one| one.name == "ask")
+        .expect("it");
+    assert_eq!(
+        ask.text,
+        "ask {encryption} {what}  {encryption}: nothing | --tls --cacert {ca-file}"
+    );
+}

@@ -2,6 +2,7 @@
 //!
 //! Must never turn a value that breaks its type into something near it: it is refused.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use std::time::Duration;
 use cofferdam_policy::name::{DataKey, ObjectName, PodPath};
 use cofferdam_policy::request::Value;
 
+use super::template::Template;
 use crate::limits;
 
 /// A parameter that the site sets, or a hole that the module fills.
@@ -50,6 +52,9 @@ pub enum ParameterType {
     DataKey,
     /// Names of Kubernetes objects, 256 at most.
     ObjectNames,
+    /// Words of a command line that the manifest has ready: the site chooses one of these names,
+    /// and the words behind it, none or several, take the place of the hole. For parameters only.
+    Words(BTreeMap<String, Vec<Template>>),
 }
 
 /// The value of a parameter. Displayed as a module gets it: durations in whole seconds, bytes in
@@ -94,6 +99,10 @@ impl fmt::Display for ParameterType {
             Self::ObjectName => f.write_str("object-name"),
             Self::DataKey => f.write_str("data-key"),
             Self::ObjectNames => f.write_str("object-names"),
+            Self::Words(words) => {
+                let names: Vec<&str> = words.keys().map(String::as_str).collect();
+                write!(f, "one of {}", names.join(", "))
+            }
         }
     }
 }
@@ -109,6 +118,7 @@ impl ParameterType {
             Self::Path | Self::Text => true,
             // The words of an enum stand in the manifest, where they can be read.
             Self::Enum(_)
+            | Self::Words(_)
             | Self::Identifier
             | Self::Integer { .. }
             | Self::Duration
@@ -146,6 +156,8 @@ impl ParameterType {
                 .map(|key| Value::Text(key.into()))
                 .map_err(|error| format!("is no data key: {}", error.rule)),
             Self::ObjectNames => Err("is one text where a list of names is wanted".to_owned()),
+            Self::Words(words) if words.contains_key(text) => Ok(Value::Choice(text.to_owned())),
+            Self::Words(_) => Err(format!("is not {self}")),
         }
     }
 

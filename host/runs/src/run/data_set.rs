@@ -165,7 +165,7 @@ impl Call {
             .repository
             .begin(description)
             .await
-            .map_err(|error| repository(&error))?;
+            .map_err(|error| blame::of_repository(&error))?;
         for owner in writer.broken_locks() {
             warnings.push(format!("broke a stale lock of the repository: {owner}"));
         }
@@ -197,7 +197,7 @@ impl Call {
                 writer
                     .finish(metadata)
                     .await
-                    .map_err(|error| repository(&error))
+                    .map_err(|error| blame::of_repository(&error))
             }
             Store::Reading(snapshot) => {
                 let proof = Proof {
@@ -210,7 +210,7 @@ impl Call {
                     .repository
                     .record_proof(&snapshot.id, proof)
                     .await
-                    .map_err(|error| repository(&error))?;
+                    .map_err(|error| blame::of_repository(&error))?;
                 Ok(*snapshot)
             }
             Store::Closed => Err(Failure {
@@ -239,15 +239,16 @@ impl Call {
                 ModuleFailureKind::Invalid => Blame::Module,
                 _ => Blame::World,
             },
-            CallError::Cancelled => Blame::User,
+            // Who cancels uses the command as it is meant: nothing typed was wrong.
+            CallError::Cancelled => Blame::World,
             CallError::ForeignBinding => Blame::Us,
             _ => Blame::Module,
         };
-        Failure {
+        session.trouble().explain(Failure {
             blame,
             message: error.to_string(),
             hint: error.hint(),
-        }
+        })
     }
 }
 
@@ -277,26 +278,7 @@ impl DataSetReport {
 fn world(error: &dyn std::error::Error) -> Failure {
     Failure {
         blame: Blame::World,
-        message: with_causes(error),
+        message: blame::with_causes(error),
         hint: None,
     }
-}
-
-fn repository(error: &cofferdam_repository::Error) -> Failure {
-    Failure {
-        blame: blame::of_repository(error),
-        message: with_causes(error),
-        hint: error.hint(),
-    }
-}
-
-/// An error and its causes in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

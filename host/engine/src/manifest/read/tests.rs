@@ -233,3 +233,120 @@ fn numbers_are_bounded() {
         })
     );
 }
+
+#[test]
+fn words_stand_alone_and_never_reach_a_shell_or_a_path() {
+    let with = |parameter: &str, argv: &str| {
+        let text = GOOD
+            .replace("[secrets.root", &format!("{parameter}\n[secrets.root"))
+            .replace(r#"argv = ["mysql", "-N"]"#, &format!("argv = {argv}"));
+        manifest(&text).map(drop).map_err(|error| error.to_string())
+    };
+    let tls = "[parameters.tls]\ntype = \"words\"\nwords = { off = [], on = [\"--tls\"] }\ndefault = \"off\"";
+    assert_eq!(with(tls, r#"["mysql", "{tls}"]"#), Ok(()));
+    for (parameter, argv, words) in [
+        (tls, r#"["mysql", "--x={tls}"]"#, "whole words"),
+        (tls, r#"["{tls}", "x"]"#, "names the program"),
+        (tls, r#"["sh", "{tls}", "x"]"#, "an option of a shell"),
+        (
+            "[parameters.tls]\ntype = \"words\"",
+            r#"["mysql"]"#,
+            "`parameters.tls.words` in the manifest: is missing",
+        ),
+        (
+            "[parameters.tls]\ntype = \"words\"\nwords = { on = [\"{nobody}\"] }",
+            r#"["mysql"]"#,
+            "`{nobody}` is no parameter",
+        ),
+        (
+            "[parameters.tls]\ntype = \"words\"\nwords = { on = [\"--{database}\"] }",
+            r#"["mysql"]"#,
+            "would name an option",
+        ),
+        (
+            "[parameters.tls]\ntype = \"text\"\nwords = { on = [] }",
+            r#"["mysql"]"#,
+            "for the type `words` only",
+        ),
+    ] {
+        let refused = with(parameter, argv).expect_err(words);
+        assert!(refused.contains(words), "{refused}");
+    }
+    let in_a_script = GOOD
+        .replace("[secrets.root", &format!("{tls}\n[secrets.root"))
+        .replace("{database}.t", "{tls}");
+    let refused = manifest(&in_a_script).expect_err("in a script").to_string();
+    assert!(refused.contains("whole words"), "{refused}");
+    let hole = GOOD.replace(
+        r#"{ type = "identifier" }"#,
+        r#"{ type = "words", words = { on = [] } }"#,
+    );
+    assert!(manifest(&hole).is_err(), "the module must not choose");
+}
+
+#[test]
+fn a_secret_is_needed_unless_the_manifest_says_that_it_may_be_left_out() {
+    let needed = manifest(GOOD).expect("good");
+    assert!(needed.optional_secrets.is_empty());
+    let text = GOOD.replace(
+        "summary = \"of root\"",
+        "summary = \"of root\"\noptional = true",
+    );
+    let manifest = manifest(&text).expect("good");
+    let handles: Vec<&str> = manifest
+        .optional_secrets
+        .iter()
+        .map(|one| one.as_str())
+        .collect();
+    assert_eq!(handles, ["root-password"]);
+}
+
+#[test]
+fn a_role_is_needed_unless_the_manifest_says_that_it_may_be_left_out() {
+    assert!(manifest(GOOD).expect("good").optional_targets.is_empty());
+    let text = GOOD.replace(
+        "[parameters.database]",
+        "[targets.writer]\nsummary = \"who writes\"\noptional = true\n[parameters.database]",
+    );
+    let manifest = manifest(&text).expect("good");
+    let roles: Vec<&str> = manifest
+        .optional_targets
+        .iter()
+        .map(|one| one.as_str())
+        .collect();
+    assert_eq!(roles, ["writer"]);
+    assert_eq!(manifest.targets.len(), 2);
+}
+
+#[test]
+fn a_variable_of_the_pod_stands_in_for_an_optional_secret_only() {
+    let both = GOOD.replace(
+        "{ secret = \"root-password\" }",
+        "{ secret = \"root-password\", pod = \"ROOT\" }",
+    );
+    let refused = manifest(&both).expect_err("always bound").to_string();
+    assert!(
+        refused.contains("`root-password` is always bound"),
+        "{refused}"
+    );
+    let optional = both.replace(
+        "summary = \"of root\"",
+        "summary = \"of root\"\noptional = true",
+    );
+    let manifest = manifest(&optional).expect("good");
+    let dump =
+        &manifest.commands[&name::<cofferdam_policy::name::CommandName>("", "dump").expect("name")];
+    assert!(
+        dump.environment_line()
+            .contains(&"OTHER=secret:root-password else pod:ROOT".to_owned())
+    );
+    for wrong in [
+        "{ }",
+        "{ secret = 1 }",
+        "{ pod = \"A\", other = \"B\" }",
+        "\"A\"",
+    ] {
+        let text = GOOD.replace("{ secret = \"root-password\" }", wrong);
+        assert!(super::manifest(&text).is_err(), "{wrong}");
+    }
+}
