@@ -54,4 +54,4 @@ pub use process::{Outcome, Process, Stdin, Stdout};
 pub use rollout::Replicas;
 pub use scrub::scrub;
 pub use template::{Filled, Processed};
-pub use workload::TargetState;
+pub use workload::{Owner, TargetState};

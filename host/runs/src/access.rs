@@ -82,6 +82,8 @@ fn of_request(request: &OwnedRequest) -> Vec<Right> {
                 right
                     .iter_mut()
                     .for_each(|right| right.subresource = Some("instantiate".into()));
+                // Paused ones are refused before, and the number of the rollout is read.
+                right.extend(workload(&asked.target.workload, &["get"]));
                 right
             }
             RolloutOperation::Restart => workload(&asked.target.workload, &["get", "patch"]),

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use cofferdam_policy::name::DataSetName;
+use cofferdam_policy::name::{DataSetName, Namespace};
 use cofferdam_policy::request::{Change, RunKind};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ pub enum Record {
         kind: RunKind,
         /// The address of the cluster: what was changed there is put back there and nowhere else.
         cluster: String,
+        /// The namespace that it works in. Journals from before this was written have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        namespace: Option<Namespace>,
         /// The run whose snapshots are read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,

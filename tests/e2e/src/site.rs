@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use local_cluster::client::Client;
+use local_cluster::demo::{self, Era};
 use local_cluster::faults::{Fault, Rule};
 use local_cluster::{Cluster, Options};
 use tempfile::TempDir;
@@ -74,6 +75,35 @@ impl Site {
         Self::given_or_local(Part::Workloads(&[]))
     }
 
+    /// A site with a whole 3scale of one era. OpenShift's kinds are on the local cluster only.
+    #[track_caller]
+    pub fn of_era(era: Era) -> Self {
+        let cluster = Self::start_cluster();
+        let kubeconfig = cluster.kubeconfig().to_owned();
+        let site = Self::bare(Some(cluster), kubeconfig);
+        site.kubectl_fed(&["apply", "-f", "-"], &demo::manifests_of(era, "none"));
+        site.wait_for_workloads(NAMESPACE, era);
+        site
+    }
+
+    /// Waits until all workloads of a 3scale are available.
+    #[track_caller]
+    pub fn wait_for_workloads(&self, namespace: &str, era: Era) {
+        let kind = match era {
+            Era::A => "deploymentconfig",
+            Era::B | Era::C => "deployment",
+        };
+        self.kubectl(&[
+            "wait",
+            "--for=condition=Available",
+            kind,
+            "--all",
+            "--timeout=180s",
+            "--namespace",
+            namespace,
+        ]);
+    }
+
     /// A site with these workloads only.
     #[track_caller]
     pub fn with(workloads: &'static [&'static str]) -> Self {
@@ -93,8 +123,8 @@ impl Site {
         }
     }
 
-    fn on_local(part: Part) -> Self {
-        let cluster = Cluster::start(Options {
+    fn start_cluster() -> Cluster {
+        Cluster::start(Options {
             binary: needed("COFFERDAM_TEST_LOCAL_CLUSTER"),
             layer: needed("COFFERDAM_TEST_LAYER"),
             state: None,
@@ -102,7 +132,11 @@ impl Site {
             save_templates: None,
             namespace: NAMESPACE.to_owned(),
         })
-        .expect("a local cluster");
+        .expect("a local cluster")
+    }
+
+    fn on_local(part: Part) -> Self {
+        let cluster = Self::start_cluster();
         let kubeconfig = cluster.kubeconfig().to_owned();
         Self::on(Some(cluster), kubeconfig, part)
     }

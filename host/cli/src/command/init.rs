@@ -14,6 +14,12 @@ use crate::settings::Settings;
 use crate::site;
 
 pub(super) fn run(settings: &Settings, init: &Init) -> Result<Exit> {
+    let Some(namespace) = &init.namespace else {
+        return Err(Usage::hint(
+            anyhow::anyhow!("no namespace was named"),
+            "name it with `--namespace`",
+        ));
+    };
     let mut entries = String::new();
     for (path, loaded) in site::modules(settings)?.all()? {
         match loaded {
@@ -31,7 +37,7 @@ pub(super) fn run(settings: &Settings, init: &Init) -> Result<Exit> {
         "apiVersion: {}\nkind: Application\nmetadata: {{ name: {}, namespace: {} }}\nspec:\n  # One entry for each installed module: fill in what is in capitals, copy or remove entries.\n  # `backup: {{ after: [NAME] }}` and `restore: {{ after: [NAME] }}` put data sets in order.\n  dataSets:\n{entries}",
         cofferdam_runs::application::API_VERSION,
         init.name,
-        init.namespace
+        namespace
     );
     site::write_new(&settings.file, &text, init.force)?;
     let path = &settings.file;

@@ -26,6 +26,8 @@ pub(super) struct Call {
     pub(super) shared: Arc<Shared>,
     /// All data sets of the application, so that a run that lacks some can be told.
     pub(super) expected: Vec<String>,
+    /// What the snapshot says of the run beside them.
+    pub(super) details: serde_json::Value,
     pub(super) prepared: PreparedDataSet,
     pub(super) snapshot: Option<Snapshot>,
     /// What an earlier restore of the same snapshot left of its steps.
@@ -156,7 +158,7 @@ impl Call {
             expected_data_sets: self.expected.clone(),
             started: self.run_started,
             host_version: env!("CARGO_PKG_VERSION").to_owned(),
-            details: json!({ "cluster": self.shared.cluster.url() }),
+            details: self.details.clone(),
         };
         let writer = self
             .shared
