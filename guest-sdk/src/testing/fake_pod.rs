@@ -23,7 +23,11 @@ pub(super) struct FakeTarget {
 
 impl Target for FakeTarget {
     fn kind(&self) -> String {
-        "Deployment".to_owned()
+        let kinds = self.world.0.kinds.borrow();
+        kinds
+            .get(&self.role)
+            .map_or("Deployment", String::as_str)
+            .to_owned()
     }
 
     fn name(&self) -> String {
@@ -64,17 +68,30 @@ impl Target for FakeTarget {
     fn replicas(&self) -> Result<u32> {
         self.world.0.manifest.rollout(&self.role, "replicas")?;
         self.world.record(format!("replicas {}", self.role))?;
-        Ok(1)
+        Ok(self.world.replicas_of(&self.role))
+    }
+
+    fn set_replicas(&self, replicas: u32) -> Result<()> {
+        self.world.0.manifest.rollout(&self.role, "set-replicas")?;
+        self.world
+            .record(format!("set-replicas {} {replicas}", self.role))?;
+        self.world.put_replicas(&self.role, replicas);
+        Ok(())
     }
 
     fn scale_to(&self, replicas: u32) -> Result<Lease> {
         self.world.0.manifest.rollout(&self.role, "scale")?;
         self.world
             .record(format!("scale {} {replicas}", self.role))?;
+        let before = self.world.replicas_of(&self.role);
+        self.world.put_replicas(&self.role, replicas);
+        let role = self.role.clone();
         Ok(FakeLease::take(
             &self.world,
             format!("scale {}", self.role),
-            |_| {},
+            move |world| {
+                world.put_replicas(&role, before);
+            },
         ))
     }
 }

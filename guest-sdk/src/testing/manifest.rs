@@ -19,6 +19,8 @@ pub(super) struct Manifest {
     #[serde(default)]
     pub(super) objects: BTreeMap<String, ObjectGroup>,
     #[serde(default)]
+    pub(super) templates: BTreeMap<String, toml::Value>,
+    #[serde(default)]
     pub(super) rollouts: BTreeMap<String, Vec<String>>,
 }
 
@@ -49,7 +51,7 @@ pub(super) struct DeclaredPath {
 
 #[derive(Debug, Deserialize)]
 pub(super) struct ObjectGroup {
-    pub(super) kind: String,
+    kind: String,
     names: Vec<String>,
     verbs: Vec<String>,
     #[serde(default)]
@@ -188,6 +190,13 @@ impl Command {
 }
 
 impl ObjectGroup {
+    /// The kind, such as `ConfigMap`; of a parameter such as `apps/v1/Deployment` its last part.
+    pub(super) fn kind(&self, parameters: &BTreeMap<String, String>) -> Result<String> {
+        let filled = fill(&self.kind, parameters)?;
+        let kind = filled.rsplit_once('/').map(|(_, kind)| kind.to_owned());
+        Ok(kind.unwrap_or(filled))
+    }
+
     /// The names of its objects, holes filled; a list parameter gives all of its words.
     pub(super) fn names(&self, parameters: &BTreeMap<String, String>) -> Result<Vec<String>> {
         let mut names = Vec::new();

@@ -12,6 +12,7 @@
 //! | commands: hand-shake, frames, status, prelude | `exec.rs`, `channel.rs`, `stream.rs`, `process.rs`, `status.rs`, `prelude.rs` |
 //! | files in a container | `files.rs` |
 //! | objects: read, apply, load, wait | `objects.rs`, `scrub.rs`, `difference.rs` |
+//! | OpenShift Templates | `template.rs` |
 //! | rollouts | `rollout.rs`, `judge.rs` |
 //! | temporary changes | `lease.rs` |
 
@@ -34,6 +35,7 @@ mod scrub;
 mod secret;
 mod status;
 mod stream;
+mod template;
 mod text;
 mod workload;
 
@@ -51,4 +53,5 @@ pub use pod::Pod;
 pub use process::{Outcome, Process, Stdin, Stdout};
 pub use rollout::Replicas;
 pub use scrub::scrub;
+pub use template::{Filled, Processed};
 pub use workload::{Owner, TargetState};

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use cofferdam_policy::name::{
     CommandName, DataKey, GroupName, ObjectName, ParameterName, PathName, PodPath,
 };
-use cofferdam_policy::request::Value;
+use cofferdam_policy::request::{ObjectKind, Value};
 
 use crate::host::Invocation;
 use crate::limits;
 use crate::manifest::{
-    Command, DeclaredPath, DeclaredStdin, KeyTemplate, Manifest, NameTemplate, ObjectGroup,
-    Parameter, ParameterType, Setting, Template,
+    Command, DeclaredPath, DeclaredStdin, KeyTemplate, KindTemplate, Manifest, NameTemplate,
+    ObjectGroup, Parameter, ParameterType, Setting, Template, parameter,
 };
 
 /// A manifest with the values of its parameters: everything that a call may touch.
@@ -25,6 +25,7 @@ pub struct Binding {
     settings: BTreeMap<ParameterName, Setting>,
     paths: BTreeMap<PathName, PodPath>,
     objects: BTreeMap<GroupName, Vec<ObjectName>>,
+    kinds: BTreeMap<GroupName, ObjectKind>,
     leases: BTreeMap<GroupName, Vec<DataKey>>,
 }
 
@@ -94,6 +95,7 @@ impl Binding {
         }
         let mut paths = BTreeMap::new();
         let mut objects = BTreeMap::new();
+        let mut kinds = BTreeMap::new();
         let mut leases = BTreeMap::new();
         // Without all settings every path would only repeat what is said above.
         if problems.is_empty() {
@@ -112,6 +114,12 @@ impl Binding {
                     }
                     Err(problem) => problems.push(format!("object group `{name}` {problem}")),
                 }
+                match object_kind(group, &settings) {
+                    Ok(kind) => {
+                        kinds.insert(name.clone(), kind);
+                    }
+                    Err(problem) => problems.push(format!("object group `{name}` {problem}")),
+                }
                 match lease_keys(group, &settings) {
                     Ok(keys) => {
                         leases.insert(name.clone(), keys);
@@ -126,6 +134,7 @@ impl Binding {
                 settings,
                 paths,
                 objects,
+                kinds,
                 leases,
             })
         } else {
@@ -159,6 +168,11 @@ impl Binding {
     /// The objects of a group; empty when the manifest has no such group.
     pub fn object_names(&self, group: &GroupName) -> &[ObjectName] {
         self.objects.get(group).map_or(&[], Vec::as_slice)
+    }
+
+    /// The kind of a group's objects. `None` when the manifest has no such group.
+    pub fn object_kind(&self, group: &GroupName) -> Option<&ObjectKind> {
+        self.kinds.get(group)
     }
 
     /// The keys of a group's objects that a lease may change; empty without the verb `lease`.
@@ -365,6 +379,20 @@ fn object_names(
         ));
     }
     Ok(names)
+}
+
+fn object_kind(
+    group: &ObjectGroup,
+    settings: &BTreeMap<ParameterName, Setting>,
+) -> Result<ObjectKind, String> {
+    let parameter = match &group.kind {
+        KindTemplate::Literal(kind) => return Ok(kind.clone()),
+        KindTemplate::Parameter(parameter) => parameter,
+    };
+    match settings.get(parameter) {
+        Some(Setting::Value(value)) => parameter::object_kind(&value.to_string()),
+        Some(Setting::ObjectNames(_)) | None => Err(format!("needs the parameter `{parameter}`")),
+    }
 }
 
 fn lease_keys(

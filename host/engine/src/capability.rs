@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use crate::manifest::{
-    Access, Command, DeclaredPath, DeclaredSource, DeclaredStdin, KeyTemplate, Manifest,
-    NameTemplate, ObjectGroup, ObjectVerb, ParameterType, RolloutVerb, Template,
+    Access, Command, DeclaredPath, DeclaredSource, DeclaredStdin, DeclaredTemplate, KeyTemplate,
+    Manifest, NameTemplate, ObjectGroup, ObjectVerb, ParameterType, RolloutVerb, Template,
 };
 
 /// One thing that the manifest declares, for one action of the policy.
@@ -35,7 +35,10 @@ impl Manifest {
             action: "resolve-target",
             name: role.to_string(),
             role: Some(role.to_string()),
-            text: summary.clone(),
+            text: match self.optional_targets.contains(role) {
+                true => format!("{summary} (optional)"),
+                false => summary.clone(),
+            },
             warning: None,
         });
         targets
@@ -46,6 +49,7 @@ impl Manifest {
             )
             .chain(self.paths.values().flat_map(paths))
             .chain(self.objects.values().flat_map(objects))
+            .chain(self.templates.values().map(template))
             .chain(self.rollouts.iter().flat_map(|(role, verbs)| {
                 verbs.iter().map(move |verb| Capability {
                     action: rollout_action(*verb),
@@ -216,13 +220,8 @@ fn objects(group: &ObjectGroup) -> Vec<Capability> {
         })
         .collect();
     let text = |verb: ObjectVerb| match verb {
-        ObjectVerb::Lease => format!(
-            "{} {} ({})",
-            group.kind.kind,
-            names.join(" "),
-            keys.join(" ")
-        ),
-        _ => format!("{} {}", group.kind.kind, names.join(" ")),
+        ObjectVerb::Lease => format!("{} {} ({})", group.kind, names.join(" "), keys.join(" ")),
+        _ => format!("{} {}", group.kind, names.join(" ")),
     };
     group
         .verbs
@@ -235,6 +234,32 @@ fn objects(group: &ObjectGroup) -> Vec<Capability> {
             warning: None,
         })
         .collect()
+}
+
+fn template(template: &DeclaredTemplate) -> Capability {
+    let kinds: Vec<String> = template.kinds.iter().map(ToString::to_string).collect();
+    let sources = template.parameters.iter();
+    let sources: Vec<String> = sources
+        .map(|(name, from)| format!("{name}={from}"))
+        .collect();
+    let rights = template
+        .kinds
+        .iter()
+        .any(|kind| kind.api_version.starts_with("rbac.authorization.k8s.io/"));
+    Capability {
+        action: "process-template",
+        name: template.name.to_string(),
+        role: None,
+        text: format!(
+            "Template of group {}, filled with {}, making {}",
+            template.group,
+            sources.join(" "),
+            kinds.join(" ")
+        ),
+        warning: rights.then(|| {
+            "what comes of it may give rights in the namespace: whoever writes the Template in the backup decides which".to_owned()
+        }),
+    }
 }
 
 /// The policy's action for a verb on objects.
@@ -256,6 +281,7 @@ pub(crate) fn rollout_action(verb: RolloutVerb) -> &'static str {
         RolloutVerb::Wait => "wait-rollout",
         RolloutVerb::Replicas => "read-replicas",
         RolloutVerb::Scale => "lease-scale",
+        RolloutVerb::SetReplicas => "set-replicas",
     }
 }
 
@@ -265,5 +291,6 @@ fn rollout_text(verb: RolloutVerb) -> &'static str {
         RolloutVerb::Wait => "wait until it is rolled out",
         RolloutVerb::Replicas => "read the number of replicas",
         RolloutVerb::Scale => "change the number of replicas for a time",
+        RolloutVerb::SetReplicas => "set the number of replicas for good",
     }
 }

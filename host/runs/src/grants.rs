@@ -13,8 +13,8 @@ use cofferdam_policy::grant::{Grant, ValueKind, Wish};
 use cofferdam_policy::name::{PathName, RoleName};
 use cofferdam_policy::request::{
     AccessFile, AccessObject, ArtifactOperation, Change, EnvironmentSource, FileOperation,
-    ObjectOperation, Principal, ResolveTarget, Roll, RolloutOperation, RunCommand, RunKind, Scope,
-    Stdin, TakeLease, Value,
+    ObjectOperation, Principal, ProcessTemplate, ResolveTarget, Roll, RolloutOperation, RunCommand,
+    RunKind, Scope, Stdin, TakeLease, Value,
 };
 
 use crate::plan::{Prepared, PreparedDataSet};
@@ -26,6 +26,8 @@ const RESTORE: [RunKind; 1] = [RunKind::Restore];
 
 /// The number that stands for a lease on replicas: modules scale to nothing, to stop writers.
 const STOPPED: u32 = 0;
+/// The number that stands for one that a backup kept: rules do not pin it.
+const STANDING: u32 = 1;
 
 impl Prepared {
     /// All grants of the application, data set by data set.
@@ -66,6 +68,7 @@ impl<'a> Collector<'a> {
             self.path(path);
         }
         self.objects();
+        self.templates();
         for (role, verbs) in &manifest.rollouts {
             verbs.iter().for_each(|verb| self.rollout(role, *verb));
         }
@@ -228,6 +231,9 @@ impl<'a> Collector<'a> {
         let manifest = self.of.module.manifest().clone();
         let namespace = &self.prepared.application.namespace;
         for (group, declared) in &manifest.objects {
+            let Some(kind) = self.of.binding.object_kind(group).cloned() else {
+                continue;
+            };
             for name in self.of.binding.object_names(group) {
                 for verb in &declared.verbs {
                     let operation = match verb {
@@ -241,7 +247,7 @@ impl<'a> Collector<'a> {
                             let change = Change::EditObject {
                                 namespace: namespace.clone(),
                                 group: group.clone(),
-                                kind: declared.kind.clone(),
+                                kind: kind.clone(),
                                 name: name.clone(),
                                 changes: keys
                                     .iter()
@@ -261,12 +267,29 @@ impl<'a> Collector<'a> {
                     let request = AccessObject {
                         namespace: namespace.clone(),
                         group: group.clone(),
-                        kind: declared.kind.clone(),
+                        kind: kind.clone(),
                         name: name.clone(),
                         operation,
                     };
                     self.push(runs, Wish::Request(request.into()));
                 }
+            }
+        }
+    }
+
+    fn templates(&mut self) {
+        let manifest = self.of.module.manifest().clone();
+        for (template, declared) in &manifest.templates {
+            for name in self.of.binding.object_names(&declared.group) {
+                let request = ProcessTemplate {
+                    namespace: self.prepared.application.namespace.clone(),
+                    template: template.clone(),
+                    group: declared.group.clone(),
+                    name: name.clone(),
+                    parameters: declared.parameters.clone(),
+                    kinds: declared.kinds.clone(),
+                };
+                self.push(&RESTORE, Wish::Request(request.into()));
             }
         }
     }
@@ -288,6 +311,10 @@ impl<'a> Collector<'a> {
             RolloutVerb::Restart => self.push(&RESTORE, roll(RolloutOperation::Restart)),
             RolloutVerb::Wait => self.push(&ANY_RUN, roll(RolloutOperation::Wait)),
             RolloutVerb::Replicas => self.push(&ANY_RUN, roll(RolloutOperation::Replicas)),
+            RolloutVerb::SetReplicas => {
+                let replicas = STANDING;
+                self.push(&RESTORE, roll(RolloutOperation::SetReplicas { replicas }));
+            }
             RolloutVerb::Scale => {
                 let change = Change::Scale {
                     namespace: target.namespace.clone(),
@@ -322,6 +349,7 @@ fn value_kind(kind: &ParameterType) -> ValueKind {
         ParameterType::Text
         | ParameterType::ObjectName
         | ParameterType::DataKey
-        | ParameterType::ObjectNames => ValueKind::Text,
+        | ParameterType::ObjectNames
+        | ParameterType::ObjectKind => ValueKind::Text,
     }
 }

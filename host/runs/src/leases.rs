@@ -156,6 +156,13 @@ impl LeaseDesk {
         }
     }
 
+    /// Whether a data set of this run holds a lease on this subject.
+    pub(crate) fn holds(&self, wanted: &str) -> bool {
+        self.table()
+            .changes()
+            .any(|change| subject(change) == wanted)
+    }
+
     /// Writes the lease down and makes the change, or joins those who hold the same one.
     pub(crate) async fn take(
         &self,

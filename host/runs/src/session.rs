@@ -8,6 +8,7 @@ mod artifacts;
 mod commands;
 mod files;
 mod objects;
+mod templates;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -18,9 +19,11 @@ use cofferdam_cluster::PutBackOutcome;
 use cofferdam_engine::Binding;
 use cofferdam_engine::host::{
     ArtifactSink, FileSink, Host, HostError, Invocation, LeaseId, LeaseRequest, Level, Loaded,
-    Metadata, PodId, Process, Refusal, Source, StepState, TargetView, WhenPresent,
+    Metadata, PodId, Process, Processed, Refusal, Source, StepState, TargetView, WhenPresent,
 };
-use cofferdam_policy::name::{ArtifactName, GroupName, ObjectName, PathName, RoleName};
+use cofferdam_policy::name::{
+    ArtifactName, GroupName, ObjectName, PathName, RoleName, TemplateName,
+};
 use cofferdam_policy::request::{
     Change, ObjectKind, Request, ResolveTarget, Roll, RolloutOperation, Scope, TakeLease, Target,
 };
@@ -276,12 +279,10 @@ impl Session {
     }
 
     fn object_kind(&self, group: &GroupName) -> Result<ObjectKind, HostError> {
-        let declared = self.binding.manifest().objects.get(group);
-        declared
-            .map(|declared| declared.kind.clone())
-            .ok_or_else(|| {
-                HostError::Invalid(format!("the manifest has no object group `{group}`"))
-            })
+        let kind = self.binding.object_kind(group);
+        kind.cloned().ok_or_else(|| {
+            HostError::Invalid(format!("the manifest has no object group `{group}`"))
+        })
     }
 
     fn event(&self, event: &Event) {
@@ -368,6 +369,15 @@ impl Host for Session {
         self.load_list(artifact, present).await
     }
 
+    async fn process_template(
+        &self,
+        template: &TemplateName,
+        artifact: &ArtifactName,
+        present: WhenPresent,
+    ) -> Result<Processed, HostError> {
+        self.process(template, artifact, present).await
+    }
+
     async fn get_object(&self, group: &GroupName, name: &ObjectName) -> Result<String, HostError> {
         self.read_object(group, name).await
     }
@@ -431,6 +441,25 @@ impl Host for Session {
         Ok(record
             .close(self.shared.cluster.replicas(&permit).await)?
             .desired)
+    }
+
+    async fn set_replicas(&self, role: &RoleName, replicas: u32) -> Result<(), HostError> {
+        let target = self.bound(role)?;
+        let workload = target.workload.to_string();
+        let Granted { permit, record } = self.permit(Roll {
+            target,
+            operation: RolloutOperation::SetReplicas { replicas },
+        })?;
+        // What a lease puts back is not to be set for good meanwhile.
+        if self.shared.leases.holds(&workload) {
+            let message = format!("a lease on {workload} is held in this run");
+            record.end(Ending {
+                error: Some(message.clone()),
+                ..Ending::default()
+            });
+            return Err(HostError::Conflict(message));
+        }
+        record.close(self.shared.cluster.set_replicas(&permit).await)
     }
 
     async fn take_lease(&self, request: LeaseRequest) -> Result<LeaseId, HostError> {

@@ -211,6 +211,16 @@ fn what_a_manifest_does_not_declare_is_refused_whatever_policy_says() {
             "restart",
             "does not declare restart for target `server`",
         ),
+        (
+            "replicas",
+            "set-replicas",
+            "does not declare set-replicas for target `server`",
+        ),
+        (
+            "template",
+            "process-template",
+            "declares no template `application`",
+        ),
         ("dash", "run-command", "would be an option"),
         ("type", "run-command", "hole `count` is not within 1 and 9"),
         ("hole", "run-command", "it has no hole `shell`"),

@@ -1,6 +1,6 @@
 //! Asks for what its manifest does not declare, and returns the answer, or goes on without.
 
-use cofferdam_guest_sdk::{DataSet, Error, Evidence, Host, Result};
+use cofferdam_guest_sdk::{DataSet, Error, Evidence, Host, Result, WhenPresent};
 
 struct Module;
 
@@ -17,6 +17,10 @@ impl DataSet for Module {
             "verb" => host.apply_object("configuration", "{}"),
             "target" => host.target("neighbour").map(drop),
             "rollout" => server.restart(),
+            "replicas" => server.set_replicas(0),
+            "template" => host
+                .process_template("application", "template.json", WhenPresent::Replace)
+                .map(drop),
             "dash" => pod.run("say", &[("word", "--version")]).map(drop),
             "type" => pod
                 .run("say", &[("word", "hello"), ("count", "10")])

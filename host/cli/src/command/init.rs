@@ -56,7 +56,12 @@ fn entry(manifest: &Manifest) -> String {
         manifest.summary, manifest.name, manifest.name, manifest.version
     );
     if !manifest.targets.is_empty() {
-        text.push_str("      targets:\n");
+        let is_optional = |role| manifest.optional_targets.contains(role);
+        let comment = match manifest.targets.keys().all(is_optional) {
+            true => "# ",
+            false => "",
+        };
+        text.push_str(&format!("      {comment}targets:\n"));
         for (role, summary) in &manifest.targets {
             let (may_lack, comment) = if manifest.optional_targets.contains(role) {
                 (" (may be left out)", "# ")

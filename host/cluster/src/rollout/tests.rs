@@ -177,6 +177,50 @@ async fn a_permit_to_look_does_not_restart() {
     );
 }
 
+fn set(replicas: u32) -> RolloutOperation {
+    RolloutOperation::SetReplicas { replicas }
+}
+
+const SCALE: &str = "/apis/apps/v1/namespaces/3scale/deployments/backend-redis/scale";
+
+#[tokio::test]
+async fn a_number_of_replicas_is_set_and_a_change_in_between_is_looked_at_again() {
+    let mut conflicts = 2;
+    let (cluster, log) = cluster(move |asked| match asked.method.as_str() {
+        "PUT" if conflicts > 0 => {
+            conflicts -= 1;
+            Reply::Json(409, crate::testing::status(409, "Conflict", "modified"))
+        }
+        "PUT" => Reply::Json(200, asked.body.clone()),
+        _ => Reply::Json(
+            200,
+            json!({ "kind": "Scale", "metadata": { "resourceVersion": "7" }, "status": { "replicas": 0 } }),
+        ),
+    });
+    let permit = permit(roll(WorkloadKind::Deployment, set(3)));
+    cluster.set_replicas(&permit).await.expect("set");
+    let log = log.lock().expect("no panic");
+    let put = log.last().expect("a request");
+    assert_eq!(put.line(), format!("PUT {SCALE}"));
+    assert_eq!(put.body["spec"]["replicas"], 3);
+    assert_eq!(put.body["metadata"]["resourceVersion"], "7");
+    assert_eq!(log.len(), 6);
+}
+
+#[tokio::test]
+async fn only_a_permit_to_set_sets() {
+    let (cluster, log) = cluster(|_| Reply::Json(404, json!({})));
+    for operation in [RolloutOperation::Restart, RolloutOperation::Replicas] {
+        let permit = permit(roll(WorkloadKind::Deployment, operation));
+        let error = cluster.set_replicas(&permit).await.expect_err("another");
+        assert!(matches!(error, Error::WrongPermit { .. }));
+    }
+    assert!(log.lock().expect("no panic").is_empty());
+    let permit = permit(roll(WorkloadKind::Deployment, set(3)));
+    let error = cluster.set_replicas(&permit).await.expect_err("none there");
+    assert!(matches!(error, Error::NoWorkload { .. }), "{error}");
+}
+
 async fn ready(pods: Vec<Value>) -> Result<String, String> {
     let (cluster, log) = cluster(move |asked| match asked.path.ends_with("/pods") {
         true => Reply::Json(200, json!({ "items": pods.clone() })),

@@ -18,6 +18,9 @@ default = "/var/lib/data"
 [parameters.extra]
 type = "object-names"
 default = []
+[parameters.kind]
+type = "object-kind"
+default = "apps.3scale.net/v1alpha1/APIManager"
 [commands.dump]
 target = "server"
 argv = ["dump", "--user={user}", "{table}", "{database}", "{note}{count}"]
@@ -35,6 +38,10 @@ access = "read"
 kind = "ConfigMap"
 names = ["first", "{extra}"]
 verbs = ["get"]
+[objects.custom]
+kind = "{kind}"
+names = ["first"]
+verbs = ["save"]
 "#;
 
 fn binding(values: serde_json::Value) -> Result<Binding, BindingError> {
@@ -208,5 +215,32 @@ fn a_reviewer_reads_the_words_that_a_site_may_choose() {
     assert_eq!(
         ask.text,
         "ask {encryption} {what}  {encryption}: nothing | --tls --cacert {ca-file}"
+    );
+}
+
+#[test]
+fn the_kind_of_a_group_is_the_manifests_or_the_sites_and_never_a_secret() {
+    let kind = |values, group: &str| {
+        let binding = binding(values).map_err(|error| error.to_string())?;
+        let group = GroupName::parse(group).expect("a name");
+        let kind = binding.object_kind(&group).map(ToString::to_string);
+        kind.ok_or_else(|| "none".to_owned())
+    };
+    let none = || serde_json::json!({});
+    assert_eq!(kind(none(), "all").as_deref(), Ok("v1/ConfigMap"));
+    assert_eq!(
+        kind(none(), "custom").as_deref(),
+        Ok("apps.3scale.net/v1alpha1/APIManager")
+    );
+    let tenant = serde_json::json!({ "kind": "capabilities.3scale.net/v1beta1/Tenant" });
+    assert_eq!(
+        kind(tenant, "custom").as_deref(),
+        Ok("capabilities.3scale.net/v1beta1/Tenant")
+    );
+    let secret = kind(serde_json::json!({ "kind": "v1/Secret" }), "custom");
+    let error = secret.expect_err("a Secret");
+    assert!(
+        error.contains("parameter `kind` is no kind of a group with a dot"),
+        "{error}"
     );
 }

@@ -4,6 +4,7 @@
 
 mod command;
 mod objects;
+mod templates;
 mod words;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -33,6 +34,8 @@ struct RawManifest {
     paths: Table<RawPath>,
     #[serde(default)]
     objects: Table<objects::RawGroup>,
+    #[serde(default)]
+    templates: Table<templates::RawTemplate>,
     #[serde(default)]
     rollouts: Table<Vec<String>>,
 }
@@ -131,6 +134,7 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestError> {
     let commands = command::commands(&raw.commands, &scope)?;
     let paths = paths(&raw.paths, &scope)?;
     let objects = objects::groups(&raw.objects, &scope)?;
+    let templates = templates::templates(&raw.templates, &objects)?;
     let rollouts = objects::rollouts(&raw.rollouts, &scope)?;
     let version = semver::Version::parse(&raw.module.version).map_err(|_| {
         at(
@@ -153,6 +157,7 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestError> {
         commands,
         paths,
         objects,
+        templates,
         rollouts,
     })
 }
@@ -253,11 +258,12 @@ fn parameter(place: &str, raw: &RawParameter) -> Result<Parameter, ManifestError
         "data-key" => ParameterType::DataKey,
         "object-names" => ParameterType::ObjectNames,
         "words" => ParameterType::Words(words::read(place, raw.words.as_ref())?),
+        "object-kind" => ParameterType::ObjectKind,
         other => {
             return Err(at(
                 &kind_key,
                 format!(
-                    "`{}` is no type: use identifier, integer, enum, path, text, duration, bytes, object-name, data-key, object-names or words",
+                    "`{}` is no type: use identifier, integer, enum, path, text, duration, bytes, object-name, data-key, object-names, object-kind or words",
                     other.escape_default()
                 ),
             ));

@@ -335,6 +335,10 @@ impl Host for World {
         self.asked(format!("replicas {role}")).map(|()| 1)
     }
 
+    async fn set_replicas(&self, role: &RoleName, replicas: u32) -> Result<(), HostError> {
+        self.asked(format!("set-replicas {role} {replicas}"))
+    }
+
     async fn take_lease(&self, request: LeaseRequest) -> Result<LeaseId, HostError> {
         let what = match request {
             LeaseRequest::Scale { role, replicas } => format!("lease {role} {replicas}"),

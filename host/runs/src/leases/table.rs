@@ -130,6 +130,13 @@ impl Table {
         Take::Make
     }
 
+    /// The changes that are not back yet.
+    pub(super) fn changes(&self) -> impl Iterator<Item = &Change> {
+        let lent = self.0.iter();
+        lent.filter(|lent| !matches!(lent.stage, Stage::Back(_)))
+            .map(|lent| &lent.change)
+    }
+
     /// The original is known and written down.
     pub(super) fn found(&mut self, id: LeaseId, original: Original) {
         if let Some(lent) = self.of(id) {

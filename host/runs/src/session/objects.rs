@@ -75,33 +75,13 @@ impl Session {
         for ((group, kind, name), item) in known {
             let request = self.object(&group, &kind, &name, ObjectOperation::Load);
             let Granted { permit, record } = self.permit(request)?;
-            let present = match present {
-                WhenPresent::Keep => cluster::WhenPresent::Keep,
-                WhenPresent::Replace => cluster::WhenPresent::Replace,
-                WhenPresent::Fail => cluster::WhenPresent::Fail,
-            };
             let result = record.close(
                 self.shared
                     .cluster
-                    .load_object(&permit, item, present)
+                    .load_object(&permit, item, when_present(present))
                     .await,
             )?;
-            let (result, details) = match result {
-                cluster::Loaded::Created => ("created", Vec::new()),
-                cluster::Loaded::Equal => ("equal", Vec::new()),
-                cluster::Loaded::Replaced => ("replaced", Vec::new()),
-                cluster::Loaded::Kept { differs } => {
-                    ("kept", vec![("differs".to_owned(), differs.join(", "))])
-                }
-                cluster::Loaded::Refused { reason } => {
-                    ("refused", vec![("reason".to_owned(), reason)])
-                }
-            };
-            loaded.push(Loaded {
-                name: format!("{}/{name}", kind.kind),
-                result,
-                details,
-            });
+            loaded.push(became(format!("{}/{name}", kind.kind), result));
         }
         Ok(loaded)
     }
@@ -220,7 +200,7 @@ impl Session {
         let name = object_name(object)?;
         let mut groups = self.binding.manifest().objects.iter();
         let found = groups.find(|(group, declared)| {
-            declared.kind == kind
+            self.binding.object_kind(group) == Some(&kind)
                 && declared.verbs.contains(&ObjectVerb::Load)
                 && self.binding.object_names(group).contains(&name)
         });
@@ -248,7 +228,33 @@ fn with_originals(mut object: Value, originals: &BTreeMap<DataKey, Option<String
     object
 }
 
-async fn read_list(mut source: Box<dyn Source>) -> Result<Vec<Value>, HostError> {
+pub(super) fn when_present(present: WhenPresent) -> cluster::WhenPresent {
+    match present {
+        WhenPresent::Keep => cluster::WhenPresent::Keep,
+        WhenPresent::Replace => cluster::WhenPresent::Replace,
+        WhenPresent::Fail => cluster::WhenPresent::Fail,
+    }
+}
+
+/// What a module is told of one object.
+pub(super) fn became(name: String, loaded: cluster::Loaded) -> Loaded {
+    let (result, details) = match loaded {
+        cluster::Loaded::Created => ("created", Vec::new()),
+        cluster::Loaded::Equal => ("equal", Vec::new()),
+        cluster::Loaded::Replaced => ("replaced", Vec::new()),
+        cluster::Loaded::Kept { differs } => {
+            ("kept", vec![("differs".to_owned(), differs.join(", "))])
+        }
+        cluster::Loaded::Refused { reason } => ("refused", vec![("reason".to_owned(), reason)]),
+    };
+    Loaded {
+        name,
+        result,
+        details,
+    }
+}
+
+pub(super) async fn read_list(mut source: Box<dyn Source>) -> Result<Vec<Value>, HostError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = source.next().await? {
         if bytes.len() + chunk.len() > MAXIMUM_LIST {
@@ -284,7 +290,7 @@ fn kind_of(object: &Value) -> Result<ObjectKind, HostError> {
     }
 }
 
-fn object_name(object: &Value) -> Result<ObjectName, HostError> {
+pub(super) fn object_name(object: &Value) -> Result<ObjectName, HostError> {
     let name = object
         .pointer("/metadata/name")
         .and_then(Value::as_str)
