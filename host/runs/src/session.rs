@@ -9,6 +9,7 @@ mod commands;
 mod files;
 mod objects;
 mod rollouts;
+mod targets;
 mod templates;
 
 use std::collections::{BTreeMap, HashMap};
@@ -256,29 +257,6 @@ impl Session {
             && self.binding.manifest().optional_secrets.contains(handle)
     }
 
-    fn pod(&self, id: &PodId) -> Result<cofferdam_cluster::Pod, HostError> {
-        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        pods.get(id).cloned().ok_or_else(|| {
-            HostError::NotFound(format!(
-                "pod `{}` was not looked up by this module",
-                id.name
-            ))
-        })
-    }
-
-    fn remember(&self, role: &RoleName, pod: cofferdam_cluster::Pod) -> PodId {
-        let id = PodId {
-            role: role.clone(),
-            name: pod.name().to_owned(),
-            uid: pod.uid().to_owned(),
-        };
-        self.pods
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), pod);
-        id
-    }
-
     fn object_kind(&self, group: &GroupName) -> Result<ObjectKind, HostError> {
         let kind = self.binding.object_kind(group);
         kind.cloned().ok_or_else(|| {
@@ -306,20 +284,11 @@ impl Host for Session {
     }
 
     async fn ready_pod(&self, role: &RoleName) -> Result<PodId, HostError> {
-        let Granted { permit, record } = self.permit(ResolveTarget {
-            target: self.bound(role)?,
-        })?;
-        let pod = record.close(self.shared.cluster.ready_pod(&permit).await)?;
-        Ok(self.remember(role, pod))
+        self.find_pod(role).await
     }
 
     async fn pods(&self, role: &RoleName) -> Result<Vec<PodId>, HostError> {
-        let Granted { permit, record } = self.permit(ResolveTarget {
-            target: self.bound(role)?,
-        })?;
-        let pods = record.close(self.shared.cluster.pods(&permit).await)?;
-        let ready = pods.into_iter().filter(cofferdam_cluster::Pod::is_ready);
-        Ok(ready.map(|pod| self.remember(role, pod)).collect())
+        self.find_pods(role).await
     }
 
     async fn start(

@@ -24,14 +24,14 @@ const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../local-cluster/demo")
 /// How much of the demo application a story needs. Databases take their time to come up, the more
 /// the more of them come at once: a story starts no workload that it does not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Part<'a> {
     /// Every workload.
     All,
     /// These workloads, with all Secrets, ConfigMaps, claims and services.
-    Workloads(&'static [&'static str]),
+    Workloads(&'a [&'a str]),
 }
 
-impl Part {
+impl Part<'_> {
     /// Whether a document of the demo's YAML belongs to it.
     fn has(self, document: &str) -> bool {
         let name = |name: &&str| document.contains(&format!("\nmetadata:\n  name: {name}\n"));
@@ -106,13 +106,13 @@ impl Site {
 
     /// A site with these workloads only.
     #[track_caller]
-    pub fn with(workloads: &'static [&'static str]) -> Self {
+    pub fn with(workloads: &[&str]) -> Self {
         Self::given_or_local(Part::Workloads(workloads))
     }
 
     /// A site on a local cluster with these workloads: for stories that need a fault injected.
     #[track_caller]
-    pub fn local_with(workloads: &'static [&'static str]) -> Self {
+    pub fn local_with(workloads: &[&str]) -> Self {
         Self::on_local(Part::Workloads(workloads))
     }
 
@@ -137,7 +137,7 @@ impl Site {
         ]);
     }
 
-    fn given_or_local(part: Part) -> Self {
+    fn given_or_local(part: Part<'_>) -> Self {
         match std::env::var_os("COFFERDAM_TEST_KUBECONFIG") {
             Some(kubeconfig) => Self::on(None, kubeconfig.into(), part),
             None => Self::on_local(part),
@@ -156,7 +156,7 @@ impl Site {
         .expect("a local cluster")
     }
 
-    fn on_local(part: Part) -> Self {
+    fn on_local(part: Part<'_>) -> Self {
         let cluster = Self::start_cluster();
         let kubeconfig = cluster.kubeconfig().to_owned();
         Self::on(Some(cluster), kubeconfig, part)
@@ -178,7 +178,7 @@ impl Site {
         site
     }
 
-    fn on(cluster: Option<Cluster>, kubeconfig: PathBuf, part: Part) -> Self {
+    fn on(cluster: Option<Cluster>, kubeconfig: PathBuf, part: Part<'_>) -> Self {
         let site = Self::bare(cluster, kubeconfig);
         let mut files: Vec<PathBuf> = std::fs::read_dir(DEMO)
             .expect("the demo")
