@@ -116,6 +116,27 @@ impl Site {
         Self::on_local(Part::Workloads(workloads))
     }
 
+    /// Applies YAML; `${COFFERDAM_TEST_IMAGE}` in it is the image of the servers.
+    #[track_caller]
+    pub fn apply(&self, yaml: &str) {
+        let image = std::env::var("COFFERDAM_TEST_IMAGE")
+            .unwrap_or_else(|_| "local-cluster/layer".to_owned());
+        let yaml = yaml.replace("${COFFERDAM_TEST_IMAGE}", &image);
+        self.kubectl_fed(&["apply", "-f", "-"], &yaml);
+    }
+
+    /// Waits until every Deployment is available.
+    #[track_caller]
+    pub fn wait_available(&self) {
+        self.kubectl(&[
+            "wait",
+            "--for=condition=Available",
+            "deployment",
+            "--all",
+            "--timeout=180s",
+        ]);
+    }
+
     fn given_or_local(part: Part) -> Self {
         match std::env::var_os("COFFERDAM_TEST_KUBECONFIG") {
             Some(kubeconfig) => Self::on(None, kubeconfig.into(), part),
@@ -159,8 +180,6 @@ impl Site {
 
     fn on(cluster: Option<Cluster>, kubeconfig: PathBuf, part: Part) -> Self {
         let site = Self::bare(cluster, kubeconfig);
-        let image = std::env::var("COFFERDAM_TEST_IMAGE")
-            .unwrap_or_else(|_| "local-cluster/layer".to_owned());
         let mut files: Vec<PathBuf> = std::fs::read_dir(DEMO)
             .expect("the demo")
             .map(|entry| entry.expect("an entry").path())
@@ -171,25 +190,17 @@ impl Site {
                 .is_some_and(|extension| extension == "yaml")
         });
         for file in &files {
-            let yaml = std::fs::read_to_string(file)
-                .expect("the demo's YAML")
-                .replace("${COFFERDAM_TEST_IMAGE}", &image);
+            let yaml = std::fs::read_to_string(file).expect("the demo's YAML");
             let documents: Vec<&str> = yaml
                 .split("\n---\n")
                 .filter(|document| part.has(document))
                 .collect();
             if !documents.is_empty() {
-                site.kubectl_fed(&["apply", "-f", "-"], &documents.join("\n---\n"));
+                site.apply(&documents.join("\n---\n"));
             }
         }
         if part != Part::Workloads(&[]) {
-            site.kubectl(&[
-                "wait",
-                "--for=condition=Available",
-                "deployment",
-                "--all",
-                "--timeout=180s",
-            ]);
+            site.wait_available();
         }
         site
     }
@@ -327,6 +338,21 @@ impl Site {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the product starts")
+    }
+
+    /// Starts kubectl with its standard output in a file of the site's folder, and leaves it running.
+    #[track_caller]
+    pub fn begin_kubectl(&self, words: &[&str], output: &str) -> Child {
+        let output = std::fs::File::create(self.path(output)).expect("a file");
+        Command::new(needed("COFFERDAM_TEST_KUBECTL"))
+            .args(["--namespace", NAMESPACE])
+            .args(words)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("kubectl starts")
     }
 
     /// Calls kubectl, which must succeed; its standard output.
