@@ -1,5 +1,10 @@
 //! An operator of 3scale lets the files be written by looking, and backs up and restores with them,
 //! in each era; half an upgrade is refused; a backup of one era is restored into another namespace.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "what is missing fails its story either way"
+)]
 
 use e2e::{NAMESPACE, Site};
 use local_cluster::demo::{self, Era};
