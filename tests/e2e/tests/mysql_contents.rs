@@ -187,7 +187,6 @@ fn evidence(kept: &serde_json::Value, name: &str) -> String {
     let pairs = kept.as_array().expect("evidence");
     let pair = pairs.iter().find(|pair| pair[0] == name);
     let value = pair.and_then(|pair| pair[1].as_str());
-    value
-        .unwrap_or_else(|| panic!("the evidence has no `{name}`: {kept}"))
-        .to_owned()
+    assert!(value.is_some(), "the evidence has no `{name}`: {kept}");
+    value.unwrap_or_default().to_owned()
 }
