@@ -8,9 +8,7 @@ mod operator;
 
 use std::time::Duration;
 
-use cofferdam_guest_sdk::{
-    Context, DataSet, Error, Host, Level, Loaded, Result, WhenPresent, export,
-};
+use cofferdam_guest_sdk::{Context, DataSet, Error, Host, Loaded, Result, export};
 
 use crate::operator::HeldBack;
 
@@ -63,7 +61,7 @@ impl DataSet for CustomResource {
     }
 
     fn restore(host: &dyn Host) -> Result<()> {
-        let present = when_present(host)?;
+        let present = host.when_present()?;
         let held_back = HeldBack::by_lease(host)?;
         let loaded = host.step("load", || {
             host.load_objects(ARTIFACT, present)
@@ -100,46 +98,10 @@ impl DataSet for CustomResource {
     }
 }
 
-fn when_present(host: &dyn Host) -> Result<WhenPresent> {
-    match host.required("when-present")?.as_str() {
-        "keep" => Ok(WhenPresent::Keep),
-        "replace" => Ok(WhenPresent::Replace),
-        "fail" => Ok(WhenPresent::Fail),
-        other => Err(Error::invalid(format!(
-            "parameter `when-present` is `{other}`"
-        ))),
-    }
-}
-
 /// Says what became of each resource, and which ones the backup does not have. Returns those that
 /// were refused.
 fn report(host: &dyn Host, loaded: &[Loaded]) -> Result<Vec<String>> {
-    let mut refused = Vec::new();
-    for one in loaded {
-        let why: String = one
-            .details
-            .iter()
-            .map(|(key, value)| format!(", {key} {value}"))
-            .collect();
-        let level = match one.result.as_str() {
-            "created" | "equal" => Level::Info,
-            "replaced" | "kept" => Level::Warn,
-            "refused" => {
-                refused.push(format!("`{}`", one.name));
-                Level::Error
-            }
-            other => {
-                return Err(Error::failed(
-                    "unknown-answer",
-                    format!(
-                        "the host says that `{}` is `{other}`, which this module does not know",
-                        one.name
-                    ),
-                ));
-            }
-        };
-        host.log(level, &format!("`{}`: {}{why}", one.name, one.result));
-    }
+    let refused = host.log_loaded(loaded)?;
     for name in host.list("names") {
         if !loaded.iter().any(|one| name_of(one) == name) {
             host.warn(&format!(

@@ -3,9 +3,7 @@
 //! The host saves and loads them, scrubbed; what is in them never enters this module. It decides
 //! only what counts: what is missing is said, what would be overwritten is a decision of the site.
 
-use cofferdam_guest_sdk::{
-    Context, DataSet, Error, Evidence, Host, Level, Loaded, Result, WhenPresent, export,
-};
+use cofferdam_guest_sdk::{Context, DataSet, Error, Evidence, Host, Loaded, Result, export};
 
 /// A group of the manifest, the parameter with its names, and its artifact.
 struct Group {
@@ -54,7 +52,7 @@ impl DataSet for KubeObjects {
     }
 
     fn restore(host: &dyn Host) -> Result<()> {
-        let present = when_present(host)?;
+        let present = host.when_present()?;
         let mut refused = Vec::new();
         for group in kept_groups(host)? {
             let loaded = host.step(group.name, || {
@@ -135,46 +133,10 @@ fn kept_groups(host: &dyn Host) -> Result<Vec<&'static Group>> {
     Ok(kept)
 }
 
-fn when_present(host: &dyn Host) -> Result<WhenPresent> {
-    match host.required("when-present")?.as_str() {
-        "keep" => Ok(WhenPresent::Keep),
-        "replace" => Ok(WhenPresent::Replace),
-        "fail" => Ok(WhenPresent::Fail),
-        other => Err(Error::invalid(format!(
-            "parameter `when-present` is `{other}`"
-        ))),
-    }
-}
-
 /// Says for each object what became of it, and for each that was asked for that the snapshot does
 /// not have it. Returns those that were refused.
 fn report(host: &dyn Host, group: &Group, loaded: &[Loaded]) -> Result<Vec<String>> {
-    let mut refused = Vec::new();
-    for one in loaded {
-        let why: String = one
-            .details
-            .iter()
-            .map(|(key, value)| format!(", {key} {value}"))
-            .collect();
-        let level = match one.result.as_str() {
-            "created" | "equal" => Level::Info,
-            "replaced" | "kept" => Level::Warn,
-            "refused" => {
-                refused.push(format!("`{}`", one.name));
-                Level::Error
-            }
-            other => {
-                return Err(Error::failed(
-                    "unknown-answer",
-                    format!(
-                        "the host says that `{}` is `{other}`, which this module does not know",
-                        one.name
-                    ),
-                ));
-            }
-        };
-        host.log(level, &format!("`{}`: {}{why}", one.name, one.result));
-    }
+    let refused = host.log_loaded(loaded)?;
     for name in host.list(group.name) {
         let label = format!("{}/{name}", group.kind);
         if !loaded.iter().any(|one| one.name == label) {

@@ -4,9 +4,7 @@
 //! that are in the cluster by then, and its objects made. The values go from the cluster to the
 //! cluster: this module knows names of parameters and never a value.
 
-use cofferdam_guest_sdk::{
-    Context, DataSet, Error, Host, Level, Loaded, Processed, Result, WhenPresent, export,
-};
+use cofferdam_guest_sdk::{Context, DataSet, Error, Host, Level, Processed, Result, export};
 
 /// The template and its group, as the manifest calls them.
 const TEMPLATE: &str = "application";
@@ -39,13 +37,13 @@ impl DataSet for OpenshiftTemplate {
     }
 
     fn restore(host: &dyn Host) -> Result<()> {
-        let present = when_present(host)?;
+        let present = host.when_present()?;
         let processed = host.step("process", || {
             host.process_template(TEMPLATE, ARTIFACT, present)
                 .context("failed to process the Template")
         })?;
         report_parameters(host, &processed);
-        let refused = report_objects(host, &processed.objects)?;
+        let refused = host.log_loaded(&processed.objects)?;
         if refused.is_empty() {
             return Ok(());
         }
@@ -69,17 +67,6 @@ impl DataSet for OpenshiftTemplate {
                 moved.bytes
             ),
         ))
-    }
-}
-
-fn when_present(host: &dyn Host) -> Result<WhenPresent> {
-    match host.required("when-present")?.as_str() {
-        "keep" => Ok(WhenPresent::Keep),
-        "replace" => Ok(WhenPresent::Replace),
-        "fail" => Ok(WhenPresent::Fail),
-        other => Err(Error::invalid(format!(
-            "parameter `when-present` is `{other}`"
-        ))),
     }
 }
 
@@ -122,37 +109,6 @@ fn report_parameters(host: &dyn Host, processed: &Processed) {
         "unknown",
         "this Template does not have, and so nothing was read for",
     );
-}
-
-/// Says what became of each object. Returns those that were refused.
-fn report_objects(host: &dyn Host, objects: &[Loaded]) -> Result<Vec<String>> {
-    let mut refused = Vec::new();
-    for one in objects {
-        let why: String = one
-            .details
-            .iter()
-            .map(|(key, value)| format!(", {key} {value}"))
-            .collect();
-        let level = match one.result.as_str() {
-            "created" | "equal" => Level::Info,
-            "replaced" | "kept" => Level::Warn,
-            "refused" => {
-                refused.push(format!("`{}`", one.name));
-                Level::Error
-            }
-            other => {
-                return Err(Error::failed(
-                    "unknown-answer",
-                    format!(
-                        "the host says that `{}` is `{other}`, which this module does not know",
-                        one.name
-                    ),
-                ));
-            }
-        };
-        host.log(level, &format!("`{}`: {}{why}", one.name, one.result));
-    }
-    Ok(refused)
 }
 
 #[cfg(test)]
