@@ -11,9 +11,10 @@ use cofferdam_policy::name::ApplicationName;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-/// The name of a run: when it began, and six hex digits that keep two of one second apart.
+/// The name of a run: when it began in seconds, and six hex digits: the milliseconds, and three that keep
+/// two machines apart.
 ///
-/// `20261122T101859Z-1f3a9c`; ids sort by time.
+/// `20261122T101859Z-1f3a9c`; ids of one application sort by time, since its runs do not overlap.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RunId(String);
@@ -28,10 +29,15 @@ impl RunId {
     pub fn now() -> Self {
         use std::hash::{BuildHasher, RandomState};
         // `RandomState` is seeded by the operating system; this is a name and no secret.
-        let noise = RandomState::new().hash_one(std::process::id()) & 0xff_ffff;
+        let noise = RandomState::new().hash_one(std::process::id()) & 0xfff;
+        Self::at(Timestamp::now(), noise)
+    }
+
+    fn at(time: Timestamp, noise: u64) -> Self {
+        let milliseconds = time.subsec_millisecond();
         Self(format!(
-            "{}-{noise:06x}",
-            Timestamp::now().strftime("%Y%m%dT%H%M%SZ")
+            "{}-{milliseconds:03x}{noise:03x}",
+            time.strftime("%Y%m%dT%H%M%SZ")
         ))
     }
 
@@ -241,6 +247,18 @@ mod tests {
         ] {
             assert!(bad.parse::<RunId>().is_err(), "{bad:?}");
         }
+    }
+
+    #[test]
+    fn ids_of_one_second_sort_by_time() {
+        let id = |time: &str, noise| RunId::at(time.parse().expect("a time"), noise);
+        let earlier = id("2026-11-22T10:18:59.009Z", 0xfff);
+        let later = id("2026-11-22T10:18:59.010Z", 0);
+        assert!(earlier < later, "{earlier} {later}");
+        assert_eq!(earlier.as_str(), "20261122T101859Z-009fff");
+        let last = id("2026-11-22T10:18:59.999Z", 1);
+        assert_eq!(last.as_str(), "20261122T101859Z-3e7001");
+        assert_eq!(last.as_str().parse::<RunId>().expect("an id"), last);
     }
 
     #[test]
