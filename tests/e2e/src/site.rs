@@ -34,6 +34,14 @@ enum Part<'a> {
 }
 
 impl Part<'_> {
+    fn has_workloads(self) -> bool {
+        match self {
+            Self::All => true,
+            Self::Objects => false,
+            Self::Workloads(names) => !names.is_empty(),
+        }
+    }
+
     /// Whether a document of the demo's YAML belongs to it.
     fn has(self, document: &str) -> bool {
         let name = |name: &&str| document.contains(&format!("\nmetadata:\n  name: {name}\n"));
@@ -204,7 +212,7 @@ impl Site {
                 site.apply(&documents.join("\n---\n"));
             }
         }
-        if part != Part::Objects {
+        if part.has_workloads() {
             site.wait_available();
         }
         site

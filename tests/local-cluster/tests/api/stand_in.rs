@@ -13,6 +13,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 use local_cluster::pods::{ContainerSpec, ExecStatus, PodSpec};
 use local_cluster::runtime::{ContainerRuntime, RunningCommand, RunningPod};
+use nix::sys::signal::{Signal, killpg};
+use nix::unistd::Pid;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
@@ -86,6 +88,7 @@ impl RunningPod for PretendedPod {
             .args(&command[1..])
             .envs(env)
             .current_dir(&self.folder)
+            .process_group(0)
             .stdin(if stdin { Stdio::piped() } else { Stdio::null() })
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -115,7 +118,10 @@ impl RunningPod for PretendedPod {
                     ExecStatus::Code(status.code().or(signal).unwrap())
                 }
                 () = stopped.cancelled() => {
-                    child.kill().await.unwrap();
+                    // A pod ends with all of its processes, also those that a shell has begun.
+                    let group = Pid::from_raw(child.id().unwrap().try_into().unwrap());
+                    killpg(group, Signal::SIGKILL).unwrap();
+                    child.wait().await.unwrap();
                     ExecStatus::Code(137)
                 }
             }
