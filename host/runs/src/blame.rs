@@ -22,9 +22,24 @@ pub(crate) fn told(error: cluster::Error) -> HostError {
 
 /// What a module is told of a failure of the repository.
 pub(crate) fn kept(error: &repository::Error) -> HostError {
-    HostError::Failed {
-        code: "repository",
-        message: error.to_string(),
+    let hint = error
+        .hint()
+        .map_or(String::new(), |hint| format!("; {hint}"));
+    match error {
+        repository::Error::TreeConflict { .. } => HostError::Conflict(format!("{error}{hint}")),
+        repository::Error::NoSuchEntry { .. } => HostError::NotFound(error.to_string()),
+        repository::Error::TreeChanging { .. } => HostError::Failed {
+            code: "files-changing",
+            message: format!("{error}{hint}"),
+        },
+        repository::Error::Tree { .. } => HostError::Failed {
+            code: "tree-broken",
+            message: error.to_string(),
+        },
+        _ => HostError::Failed {
+            code: "repository",
+            message: error.to_string(),
+        },
     }
 }
 

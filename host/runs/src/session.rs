@@ -8,6 +8,7 @@ mod artifacts;
 mod commands;
 mod files;
 mod objects;
+mod trees;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -16,8 +17,9 @@ use std::time::{Duration, Instant};
 use async_trait::async_trait;
 use cofferdam_engine::Binding;
 use cofferdam_engine::host::{
-    ArtifactSink, FileSink, Host, HostError, Invocation, LeaseId, LeaseRequest, Level, Loaded,
-    Metadata, PodId, Process, Refusal, Source, StepState, TargetView, WhenPresent,
+    ArtifactSink, FileSink, Host, HostError, Invocation, LeaseId, LeaseRequest, Level, LoadOptions,
+    Loaded, Metadata, PodId, Process, Refusal, Source, StepState, TargetView, TreeSummary,
+    WhenPresent,
 };
 use cofferdam_policy::name::{ArtifactName, GroupName, ObjectName, PathName, RoleName};
 use cofferdam_policy::request::{
@@ -331,6 +333,26 @@ impl Host for Session {
 
     async fn remove(&self, pod: &PodId, path: &PathName) -> Result<(), HostError> {
         self.remove_file(pod, path).await
+    }
+
+    async fn save_tree(
+        &self,
+        pod: &PodId,
+        path: &PathName,
+        artifact: &ArtifactName,
+    ) -> Result<TreeSummary, HostError> {
+        self.save_folder(pod, path, artifact).await
+    }
+
+    async fn load_tree(
+        &self,
+        pod: &PodId,
+        artifact: &ArtifactName,
+        path: &PathName,
+        options: LoadOptions,
+        only: &[String],
+    ) -> Result<TreeSummary, HostError> {
+        self.load_folder(pod, artifact, path, options, only).await
     }
 
     async fn save_objects(
