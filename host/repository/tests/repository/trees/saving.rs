@@ -140,12 +140,12 @@ async fn what_nobody_asked_for_is_refused() {
     for name in ["a", "b", "c"] {
         std::fs::write(root.path().join(name), "x").unwrap();
     }
-    let writer = workbench
-        .repository
-        .begin(description("system-storage"))
-        .await
-        .unwrap();
     for sequence in [&["x"][..], &["b", "b"], &["b", "a"], &["c", "d"]] {
+        let writer = workbench
+            .repository
+            .begin(description("system-storage"))
+            .await
+            .unwrap();
         let mut tree = writer.create_tree(name("files")).await.unwrap();
         tree.begin_listing(LATER).await.unwrap();
         for entry in listing(root.path()) {
