@@ -16,10 +16,12 @@ pub type Holes<'a> = &'a [(&'a str, &'a str)];
 
 /// Everything that a module can reach.
 pub trait Host: fmt::Debug {
-    /// The workload that the site bound to `role`.
+    /// The workload that the site bound to `role`. For a role that is `optional` in the manifest
+    /// see [`target_if_bound`](trait.Host.html#method.target_if_bound).
     ///
     /// # Errors
-    /// `NotFound` when the workload does not exist, `Denied`, `Unavailable`.
+    /// `NotFound` when the workload does not exist, `Failed` with `not-bound` for an optional role
+    /// that the site left out, `Denied`, `Unavailable`.
     fn target(&self, role: &str) -> Result<Box<dyn Target>>;
 
     /// Begins an artifact. It exists only after [`Sink::commit`]; dropping it is giving it up.
@@ -54,6 +56,18 @@ pub trait Host: fmt::Debug {
     /// # Errors
     /// `NotFound` when there is no such artifact, `Denied`, `Unavailable`.
     fn load_objects(&self, artifact: &str, present: WhenPresent) -> Result<Vec<Loaded>>;
+    /// Fills a template of the manifest from Secrets and ConfigMaps, lets the cluster process the
+    /// Template that `artifact` holds, and brings its objects into the cluster, past the module.
+    ///
+    /// # Errors
+    /// `Failed` with `no-value` or `kind-not-declared`: nothing was changed then. `Denied`,
+    /// `Unavailable`.
+    fn process_template(
+        &self,
+        template: &str,
+        artifact: &str,
+        present: WhenPresent,
+    ) -> Result<Processed>;
     /// One object as JSON. Never a Secret.
     ///
     /// # Errors
@@ -142,6 +156,11 @@ pub trait Target: fmt::Debug {
     /// # Errors
     /// `Unavailable` when the cluster does not answer.
     fn replicas(&self) -> Result<u32>;
+    /// Sets the wanted number of replicas for good: nobody puts it back.
+    ///
+    /// # Errors
+    /// `Denied`, `Conflict` while a lease on them is held.
+    fn set_replicas(&self, replicas: u32) -> Result<()>;
     /// Another number of replicas for a time. The host puts it back whatever happens.
     ///
     /// # Errors
@@ -404,6 +423,18 @@ pub struct Loaded {
     /// `created`, `equal`, `replaced`, `kept` or `refused`.
     pub result: String,
     /// Why, where that helps.
+    pub details: Vec<(String, String)>,
+}
+
+/// What became of a template.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Processed {
+    /// What became of each object that it made.
+    pub objects: Vec<Loaded>,
+    /// The names of its parameters, and how each was filled: `filled`, `missing`, `unnamed`,
+    /// `generated` or `unknown`. Never a value.
+    pub parameters: Vec<(String, String)>,
+    /// More, as pairs.
     pub details: Vec<(String, String)>,
 }
 

@@ -28,11 +28,11 @@ pub use wit_bindgen::rt as wit_bindgen_rt;
 pub use error::{Context, Error, Result};
 pub use evidence::Evidence;
 pub use host::{
-    Host, Lease, Level, LoadOptions, Loaded, Metadata, Outcome, Pod, Process, Sink, Source,
-    StepState, Target, Transferred, WhenPresent,
+    Host, Lease, Level, LoadOptions, Loaded, Metadata, Outcome, Pod, Process, Processed, Sink,
+    Source, StepState, Target, Transferred, WhenPresent,
 };
 pub use objects::ConfigMap;
-pub use streams::{Dumped, NewArtifact, last_line};
+pub use streams::{Dumped, Fed, NewArtifact, last_line};
 
 /// What a module does with its kind of data set. All three must be there and must be true.
 pub trait DataSet {

@@ -1,4 +1,4 @@
-//! Parameters as the types that modules need.
+//! Parameters as the types that modules need, and the roles that a site may leave unbound.
 //!
 //! The host has checked each against the manifest; what is wrong here is the module's fault, and
 //! is said as that.
@@ -7,9 +7,22 @@ use std::str::FromStr;
 use std::time::Duration;
 
 use crate::error::{Error, Result};
-use crate::host::Host;
+use crate::host::{Host, Target};
 
 impl dyn Host + '_ {
+    /// The workload of a role that the manifest declares `optional`: `None` where the site leaves it
+    /// unbound. A workload that is bound and does not exist is still an error.
+    ///
+    /// # Errors
+    /// What [`Host::target`] fails with, but `not-bound`.
+    pub fn target_if_bound(&self, role: &str) -> Result<Option<Box<dyn Target>>> {
+        match self.target(role) {
+            Ok(target) => Ok(Some(target)),
+            Err(error) if error.code() == Some("not-bound") => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
     /// A parameter that must have a value.
     ///
     /// # Errors

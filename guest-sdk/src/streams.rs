@@ -75,6 +75,31 @@ impl Dumped {
     }
 }
 
+/// A command that was fed an artifact and has ended.
+#[derive(Debug)]
+#[must_use = "the exit status says whether the command took what it was fed"]
+pub struct Fed {
+    /// How the command ended, with any exit code.
+    pub outcome: Outcome,
+    command: String,
+    artifact: String,
+    evidence: Evidence,
+    moved: Result<Transferred>,
+}
+
+impl Fed {
+    /// Insists on exit code 0, on the whole artifact having been read, and on its evidence.
+    ///
+    /// # Errors
+    /// `Failed` with `command-failed`, `sink-closed` or `not-the-same`.
+    pub fn success(self) -> Result<Transferred> {
+        self.outcome.success(&self.command)?;
+        let moved = self.moved?;
+        self.evidence.check_transfer(&self.artifact, &moved)?;
+        Ok(moved)
+    }
+}
+
 /// The last line of `tail` that is not empty, without what is no text.
 pub fn last_line(tail: &[u8]) -> String {
     let text = String::from_utf8_lossy(tail);
@@ -202,32 +227,46 @@ impl dyn Host + '_ {
         command: &str,
         holes: Holes<'_>,
     ) -> Result<Transferred> {
+        self.feed(artifact, pod, command, holes)?.success()
+    }
+
+    /// Feeds a whole artifact to a command, as [`load`](trait.Host.html#method.load) does, and leaves
+    /// it to the module what the exit status and the words of the command mean.
+    ///
+    /// # Errors
+    /// What the pod or the repository fail with; a command whose input breaks off is killed.
+    pub fn feed(
+        &self,
+        artifact: &str,
+        pod: &dyn Pod,
+        command: &str,
+        holes: Holes<'_>,
+    ) -> Result<Fed> {
         let evidence = self.evidence(artifact)?;
         let source = self.open_artifact(artifact)?;
         let process = pod.start(command, holes)?;
         let mut stdin = process.stdin()?;
-        match source.transfer(&mut *stdin) {
-            Ok(moved) => {
-                drop(stdin);
-                process.wait()?.success(command)?;
-                evidence.check_transfer(artifact, &moved)?;
-                Ok(moved)
-            }
+        let moved = match source.transfer(&mut *stdin) {
+            Ok(moved) => Ok(moved),
             // The command ended before its input did: its own words say why.
-            Err(error) if error.code() == Some("sink-closed") => {
-                drop(stdin);
-                process.wait()?.success(command)?;
-                Err(error.context(format!(
-                    "command `{command}` did not read all of `{artifact}`"
-                )))
-            }
+            Err(error) if error.code() == Some("sink-closed") => Err(error.context(format!(
+                "command `{command}` did not read all of `{artifact}`"
+            ))),
             Err(error) => {
                 process.kill()?;
-                Err(error.context(format!(
+                return Err(error.context(format!(
                     "failed to feed `{artifact}` to command `{command}`"
-                )))
+                )));
             }
-        }
+        };
+        drop(stdin);
+        Ok(Fed {
+            outcome: process.wait()?,
+            command: command.to_owned(),
+            artifact: artifact.to_owned(),
+            evidence,
+            moved,
+        })
     }
 
     /// Copies a file of a pod into an artifact, which exists only after its commit.

@@ -12,7 +12,7 @@ use std::rc::Rc;
 
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
-use crate::host::Level;
+use crate::host::{Level, Processed};
 
 mod answer;
 mod fake_host;
@@ -34,6 +34,7 @@ pub struct World(Rc<State>);
 struct State {
     manifest: manifest::Manifest,
     parameters: RefCell<BTreeMap<String, String>>,
+    bound: RefCell<BTreeSet<String>>,
     commands: RefCell<BTreeMap<String, Handler>>,
     stdin_limits: RefCell<BTreeMap<String, usize>>,
     on_restart: RefCell<BTreeMap<String, OnRestart>>,
@@ -44,6 +45,10 @@ struct State {
     sealed: RefCell<BTreeSet<String>>,
     interrupted_steps: RefCell<Vec<String>>,
     leases_held: Cell<usize>,
+    unbound: RefCell<BTreeSet<String>>,
+    kinds: RefCell<BTreeMap<String, String>>,
+    replicas: RefCell<BTreeMap<String, u32>>,
+    processed: RefCell<Option<Result<Processed>>>,
     calls: RefCell<Vec<String>>,
     logs: RefCell<Vec<(Level, String)>>,
     faults: RefCell<Vec<Fault>>,
@@ -58,7 +63,8 @@ struct Fault {
 
 impl World {
     /// A world for the module with this manifest: the text of its `module.toml`. Parameters have
-    /// their defaults, every role has one ready pod, nothing else is there.
+    /// their defaults, every role has one ready pod, nothing else is there. Optional roles are
+    /// unbound until [`bind`](Self::bind).
     ///
     /// # Panics
     /// When the manifest cannot be read: a test cannot go on.
@@ -87,6 +93,19 @@ impl World {
             .parameters
             .borrow_mut()
             .insert(name.to_owned(), value.to_owned());
+        self
+    }
+
+    /// Binds an optional role to a workload.
+    ///
+    /// # Panics
+    /// When the manifest declares no such optional role.
+    pub fn bind(&self, role: &str) -> &Self {
+        assert!(
+            self.0.manifest.is_optional(role),
+            "the manifest declares no optional role `{role}`"
+        );
+        self.0.bound.borrow_mut().insert(role.to_owned());
         self
     }
 
@@ -137,6 +156,46 @@ impl World {
             .on_restart
             .borrow_mut()
             .insert(role.to_owned(), Rc::new(RefCell::new(react)));
+        self
+    }
+
+    /// Lets the site bind no workload to an optional role.
+    ///
+    /// # Panics
+    /// When the manifest does not declare the role as optional.
+    pub fn unbind(&self, role: &str) -> &Self {
+        assert!(
+            self.0.manifest.is_optional(role),
+            "the manifest declares no optional role `{role}`"
+        );
+        self.0.unbound.borrow_mut().insert(role.to_owned());
+        self
+    }
+
+    /// Gives the workload of a role another kind than `Deployment`.
+    pub fn put_kind(&self, role: &str, kind: &str) -> &Self {
+        let kind = kind.to_owned();
+        self.0.kinds.borrow_mut().insert(role.to_owned(), kind);
+        self
+    }
+
+    /// Gives the workload of a role this wanted number of replicas; without it, it has one.
+    pub fn put_replicas(&self, role: &str, replicas: u32) -> &Self {
+        self.0
+            .replicas
+            .borrow_mut()
+            .insert(role.to_owned(), replicas);
+        self
+    }
+
+    /// The wanted number of replicas of the workload of a role.
+    pub fn replicas_of(&self, role: &str) -> u32 {
+        self.0.replicas.borrow().get(role).copied().unwrap_or(1)
+    }
+
+    /// Says what becomes of a template. The fakes have no cluster that could process one.
+    pub fn processes(&self, processed: Result<Processed>) -> &Self {
+        *self.0.processed.borrow_mut() = Some(processed);
         self
     }
 

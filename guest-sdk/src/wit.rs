@@ -12,7 +12,7 @@ use crate::error::{Denial, Error, Failure, Result};
 use crate::evidence::Evidence;
 use crate::host::{
     HeldLease, Holes, Host, Lease, Level, LoadOptions, Loaded, Metadata, Outcome, Pod, Process,
-    Sink, Source, StepState, Target, Transferred, TreeSummary, WhenPresent,
+    Processed, Sink, Source, StepState, Target, Transferred, TreeSummary, WhenPresent,
 };
 
 pub use crate::bindings::exports::cofferdam::module::data_set::Guest;
@@ -79,20 +79,25 @@ impl Host for WitHost {
     }
 
     fn load_objects(&self, artifact: &str, present: WhenPresent) -> Result<Vec<Loaded>> {
-        let present = match present {
-            WhenPresent::Keep => raw::objects::WhenPresent::Keep,
-            WhenPresent::Replace => raw::objects::WhenPresent::Replace,
-            WhenPresent::Fail => raw::objects::WhenPresent::Fail,
-        };
-        let loaded = raw::objects::load(artifact, present).map_err(from_raw)?;
-        Ok(loaded
-            .into_iter()
-            .map(|one| Loaded {
-                name: one.name,
-                result: one.result,
-                details: one.details,
-            })
-            .collect())
+        raw::objects::load(artifact, when_present(present))
+            .map(became)
+            .map_err(from_raw)
+    }
+
+    fn process_template(
+        &self,
+        template: &str,
+        artifact: &str,
+        present: WhenPresent,
+    ) -> Result<Processed> {
+        let processed = raw::objects::process_template(template, artifact, when_present(present))
+            .map_err(from_raw)?;
+        let parameters = processed.parameters.into_iter();
+        Ok(Processed {
+            objects: became(processed.objects),
+            parameters: parameters.map(|one| (one.name, one.state)).collect(),
+            details: processed.details,
+        })
     }
 
     fn object(&self, group: &str, name: &str) -> Result<String> {
@@ -193,6 +198,10 @@ impl Target for WitTarget {
 
     fn replicas(&self) -> Result<u32> {
         raw::rollouts::replicas(&self.0).map_err(from_raw)
+    }
+
+    fn set_replicas(&self, replicas: u32) -> Result<()> {
+        raw::rollouts::set_replicas(&self.0, replicas).map_err(from_raw)
     }
 
     fn scale_to(&self, replicas: u32) -> Result<Lease> {
@@ -349,6 +358,23 @@ impl HeldLease for WitLease {
     fn release(&self) -> Result<()> {
         self.0.release().map_err(from_raw)
     }
+}
+
+fn when_present(present: WhenPresent) -> raw::objects::WhenPresent {
+    match present {
+        WhenPresent::Keep => raw::objects::WhenPresent::Keep,
+        WhenPresent::Replace => raw::objects::WhenPresent::Replace,
+        WhenPresent::Fail => raw::objects::WhenPresent::Fail,
+    }
+}
+
+fn became(loaded: Vec<raw::objects::Loaded>) -> Vec<Loaded> {
+    let ours = |one: raw::objects::Loaded| Loaded {
+        name: one.name,
+        result: one.result,
+        details: one.details,
+    };
+    loaded.into_iter().map(ours).collect()
 }
 
 fn milliseconds(duration: Duration) -> u64 {

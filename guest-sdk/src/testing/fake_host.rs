@@ -9,7 +9,9 @@ use super::fake_pod::{FakeLease, FakeTarget};
 use super::fake_streams::{FakeSink, FakeSource, Place};
 use crate::error::{Error, Result};
 use crate::evidence::Evidence;
-use crate::host::{Host, Lease, Level, Loaded, Sink, Source, StepState, Target, WhenPresent};
+use crate::host::{
+    Host, Lease, Level, Loaded, Processed, Sink, Source, StepState, Target, WhenPresent,
+};
 
 impl World {
     fn kept(&self, name: &str) -> Result<(Vec<u8>, Evidence)> {
@@ -64,7 +66,19 @@ impl Host for World {
                 "the manifest declares no role `{role}`"
             )));
         }
+        if self.0.manifest.is_optional(role) && !self.0.bound.borrow().contains(role) {
+            return Err(Error::failed(
+                "not-bound",
+                format!("the application binds no workload to the role `{role}`"),
+            ));
+        }
         self.record(format!("target {role}"))?;
+        if self.0.unbound.borrow().contains(role) {
+            return Err(Error::failed(
+                "not-bound",
+                format!("the application binds no workload to the role `{role}`"),
+            ));
+        }
         Ok(Box::new(FakeTarget {
             world: self.clone(),
             role: role.to_owned(),
@@ -106,10 +120,11 @@ impl Host for World {
     fn save_objects(&self, group: &str, artifact: &str) -> Result<Vec<String>> {
         let declared = self.0.manifest.group(group, "save")?;
         self.record(format!("save {group} {artifact}"))?;
+        let kind = declared.kind(&self.0.parameters.borrow())?;
         let mut saved = serde_json::Map::new();
         let mut said = Vec::new();
         for name in declared.names(&self.0.parameters.borrow())? {
-            let label = format!("{}/{name}", declared.kind);
+            let label = format!("{kind}/{name}");
             match self.cluster_object(group, &name) {
                 Some(object) => {
                     saved.insert(name, object);
@@ -121,7 +136,7 @@ impl Host for World {
         let evidence = Evidence::new()
             .with("objects", saved.len())
             .with("missing", said.len() - saved.len());
-        let kept = serde_json::json!({ "group": group, "kind": declared.kind, "objects": saved });
+        let kept = serde_json::json!({ "group": group, "kind": kind, "objects": saved });
         self.put_artifact(artifact, kept.to_string(), evidence);
         self.0.sealed.borrow_mut().insert(artifact.to_owned());
         Ok(said)
@@ -138,21 +153,42 @@ impl Host for World {
             .and_then(Value::as_str)
             .unwrap_or_default();
         let declared = self.0.manifest.group(group, "load")?;
+        let kind = declared.kind(&self.0.parameters.borrow())?;
         let objects = kept.get("objects").and_then(Value::as_object);
         Ok(objects
             .into_iter()
             .flatten()
             .map(|(name, saved)| Loaded {
-                name: format!("{}/{name}", declared.kind),
+                name: format!("{kind}/{name}"),
                 result: self.load_one(group, name, saved, present).to_owned(),
                 details: Vec::new(),
             })
             .collect())
     }
 
+    fn process_template(
+        &self,
+        template: &str,
+        artifact: &str,
+        present: WhenPresent,
+    ) -> Result<Processed> {
+        if !self.0.manifest.templates.contains_key(template) {
+            return Err(Error::invalid(format!(
+                "the manifest declares no template `{template}`"
+            )));
+        }
+        self.record(format!("process {template} {artifact} {present:?}"))?;
+        self.kept(artifact)?;
+        let processed = self.0.processed.borrow().clone();
+        processed.unwrap_or_else(|| {
+            let message = "the test does not say what becomes of the template";
+            Err(Error::failed("not-scripted", message))
+        })
+    }
+
     fn object(&self, group: &str, name: &str) -> Result<String> {
         let declared = self.0.manifest.group(group, "get")?;
-        if declared.kind == "Secret" {
+        if declared.kind(&self.0.parameters.borrow())? == "Secret" {
             return Err(Error::invalid(
                 "the contents of a Secret never reach a module",
             ));

@@ -23,7 +23,11 @@ pub(super) struct FakeTarget {
 
 impl Target for FakeTarget {
     fn kind(&self) -> String {
-        "Deployment".to_owned()
+        let kinds = self.world.0.kinds.borrow();
+        kinds
+            .get(&self.role)
+            .map_or("Deployment", String::as_str)
+            .to_owned()
     }
 
     fn name(&self) -> String {
@@ -64,17 +68,30 @@ impl Target for FakeTarget {
     fn replicas(&self) -> Result<u32> {
         self.world.0.manifest.rollout(&self.role, "replicas")?;
         self.world.record(format!("replicas {}", self.role))?;
-        Ok(1)
+        Ok(self.world.replicas_of(&self.role))
+    }
+
+    fn set_replicas(&self, replicas: u32) -> Result<()> {
+        self.world.0.manifest.rollout(&self.role, "set-replicas")?;
+        self.world
+            .record(format!("set-replicas {} {replicas}", self.role))?;
+        self.world.put_replicas(&self.role, replicas);
+        Ok(())
     }
 
     fn scale_to(&self, replicas: u32) -> Result<Lease> {
         self.world.0.manifest.rollout(&self.role, "scale")?;
         self.world
             .record(format!("scale {} {replicas}", self.role))?;
+        let before = self.world.replicas_of(&self.role);
+        self.world.put_replicas(&self.role, replicas);
+        let role = self.role.clone();
         Ok(FakeLease::take(
             &self.world,
             format!("scale {}", self.role),
-            |_| {},
+            move |world| {
+                world.put_replicas(&role, before);
+            },
         ))
     }
 }
@@ -152,8 +169,8 @@ impl FakePod {
                 .iter()
                 .map(|&(hole, value)| (hole.to_owned(), value.to_owned())),
         );
-        let argv = declared
-            .argv
+        let words = self.world.0.manifest.words(declared, &values);
+        let argv = words
             .iter()
             .map(|word| manifest::fill(word, &values))
             .collect::<Result<_>>()?;
@@ -176,6 +193,13 @@ impl FakePod {
             .0
             .manifest
             .place(path, &self.role, write, &self.world.0.parameters.borrow())
+    }
+
+    fn tree(&self, path: &str, write: bool) -> Result<String> {
+        self.world
+            .0
+            .manifest
+            .tree(path, &self.role, write, &self.world.0.parameters.borrow())
     }
 
     fn record_command(&self, verb: &str, command: &str, holes: Holes<'_>) -> Result<()> {
@@ -244,7 +268,7 @@ impl Pod for FakePod {
     }
 
     fn save_tree(&self, path: &str, artifact: &str) -> Result<TreeSummary> {
-        let place = self.place(path, false)?;
+        let place = self.tree(path, false)?;
         self.world.record(format!("save-tree {path} {artifact}"))?;
         fake_trees::save(&self.world, &place, artifact)
     }
@@ -260,7 +284,7 @@ impl Pod for FakePod {
         options: LoadOptions,
         only: &[&str],
     ) -> Result<TreeSummary> {
-        let place = self.place(path, true)?;
+        let place = self.tree(path, true)?;
         let words: String = only.iter().map(|one| format!(" {one}")).collect();
         self.world
             .record(format!("load-tree {artifact} {path}{words}"))?;

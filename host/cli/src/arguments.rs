@@ -9,6 +9,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum, ValueHint};
 use cofferdam_policy::name::{ApplicationName, DataSetName, Namespace};
+use cofferdam_runs::elsewhere::Mapping;
+use cofferdam_runs::threescale::Era;
 
 /// Back up and restore the data sets of an application on Kubernetes and OpenShift
 #[derive(Debug, Parser)]
@@ -76,7 +78,7 @@ pub(crate) struct Common {
 /// The commands.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Command {
-    /// Write an application file to fill in, with an entry for each installed module
+    /// Write an application file: one to fill in, or the one of a 3scale that is found
     Init(Init),
     /// Look at everything that a backup needs, before it is needed
     Check(Selection),
@@ -138,17 +140,79 @@ fn timeout(text: &str) -> Result<std::time::Duration, String> {
     }
 }
 
+/// Without a further word: a file to fill in, with an entry for each installed module.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct Init {
+    #[command(subcommand)]
+    pub(crate) of: Option<InitOf>,
     /// The name of the application
     #[arg(long, default_value = "application")]
     pub(crate) name: ApplicationName,
     /// Its namespace
-    #[arg(long)]
-    pub(crate) namespace: Namespace,
+    #[arg(long, required = true)]
+    pub(crate) namespace: Option<Namespace>,
     /// Replace the file if it is there
     #[arg(long)]
     pub(crate) force: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InitOf {
+    /// Look at a 3scale and write the application file and the smallest policy for it
+    Threescale(InitThreescale),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct InitThreescale {
+    /// The name of the application
+    #[arg(long, default_value = "threescale")]
+    pub(crate) name: ApplicationName,
+    /// Its namespace [default: the namespace of the kubeconfig's context]
+    #[arg(long)]
+    pub(crate) namespace: Option<Namespace>,
+    /// Say which era it is instead of looking: for an account that may not look, or during an upgrade
+    #[arg(long, value_enum)]
+    pub(crate) era: Option<EraArgument>,
+    /// Replace the files if they are there
+    #[arg(long)]
+    pub(crate) force: bool,
+}
+
+/// The eras of 3scale.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum EraArgument {
+    /// 2.10 to 2.14: DeploymentConfigs
+    A,
+    /// 2.15: Deployments, databases inside
+    B,
+    /// 2.16 and later: Deployments, databases outside
+    C,
+}
+
+impl From<EraArgument> for Era {
+    fn from(era: EraArgument) -> Self {
+        match era {
+            EraArgument::A => Self::A,
+            EraArgument::B => Self::B,
+            EraArgument::C => Self::C,
+        }
+    }
+}
+
+/// Another namespace than that of the application file.
+#[derive(Debug, Default, Args)]
+pub(crate) struct Elsewhere {
+    /// Work in this namespace instead of the application's, under the policy for it
+    #[arg(long, value_name = "NAMESPACE")]
+    pub(crate) to_namespace: Option<Namespace>,
+    /// There, take another workload for one of the application file; may be repeated
+    #[arg(
+        long = "map",
+        value_name = "KIND/NAME=KIND/NAME",
+        requires = "to_namespace"
+    )]
+    pub(crate) mappings: Vec<Mapping>,
 }
 
 #[derive(Debug, Args)]
@@ -175,6 +239,11 @@ pub(crate) struct Restore {
     /// Do not ask before data is replaced
     #[arg(long, short)]
     pub(crate) yes: bool,
+    #[command(flatten)]
+    pub(crate) elsewhere: Elsewhere,
+    /// Restore elsewhere though what is restored names hosts of the source
+    #[arg(long, requires = "to_namespace")]
+    pub(crate) accept_source_hosts: bool,
     #[command(flatten)]
     pub(crate) pace: Pace,
 }
@@ -264,6 +333,8 @@ pub(crate) enum Policy {
         /// Replace the file if it is there
         #[arg(long)]
         force: bool,
+        #[command(flatten)]
+        elsewhere: Elsewhere,
     },
     /// Check the policy against the schema and say what it allows and denies
     Check,

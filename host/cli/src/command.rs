@@ -3,6 +3,7 @@
 mod backup;
 mod check;
 mod init;
+mod init_threescale;
 mod list;
 mod modules;
 mod policy;
@@ -19,8 +20,8 @@ use cofferdam_runs::plan::Plan;
 use cofferdam_runs::report::RunReport;
 use cofferdam_runs::run::Choice;
 
-use crate::arguments::{Arguments, Command, Format};
-use crate::output::{bytes, milliseconds, show, table};
+use crate::arguments::{Arguments, Command, Format, InitOf};
+use crate::output::{bytes, clean, milliseconds, show, table};
 use crate::report::{Exit, Usage, of_run};
 use crate::settings::Settings;
 
@@ -30,7 +31,12 @@ use crate::settings::Settings;
 /// Whatever the command could not do.
 pub(crate) async fn carry_out(command: Command, settings: &Settings) -> Result<Exit> {
     match command {
-        Command::Init(init) => init::run(settings, &init),
+        Command::Init(init) => match &init.of {
+            Some(InitOf::Threescale(threescale)) => {
+                init_threescale::run(settings, threescale).await
+            }
+            None => init::run(settings, &init),
+        },
         Command::Check(selection) => check::run(settings, &selection.only).await,
         Command::Backup(backup) => backup::run(settings, &backup).await,
         Command::Restore(restore) => restore::run(settings, &restore).await,
@@ -91,15 +97,31 @@ fn finish(format: Format, report: &RunReport) -> Result<Exit> {
                 state.to_owned(),
             ]
         });
+        let external = report.external.iter().map(|external| {
+            let mut row = vec![String::new(); 7];
+            if let Some(name) = row.first_mut() {
+                *name = external.name.to_string();
+            }
+            if let Some(state) = row.last_mut() {
+                *state = "external, not covered".to_owned();
+            }
+            row
+        });
         let mut text = table(
             &[
                 "DATA SET", "MODULE", "BYTES", "STORED", "TIME", "SHA-256", "STATE",
             ],
-            rows,
+            rows.chain(external),
             &[2, 3, 4],
         );
+        for external in &report.external {
+            text.push_str(&format!("\n{}: {}", external.name, external.state()));
+        }
         for warning in &report.warnings {
-            text.push_str(&format!("\nwarning: {}", crate::output::clean(warning)));
+            text.push_str(&format!("\nwarning: {}", clean(warning)));
+        }
+        if let Some(era) = &report.era {
+            text.push_str(&format!("\n{era}"));
         }
         format!("{text}\n{} {}", report.kind, report.run)
     })?;
@@ -109,7 +131,13 @@ fn finish(format: Format, report: &RunReport) -> Result<Exit> {
 /// Writes a plan.
 fn show_plan(format: Format, plan: &Plan) -> Result<Exit> {
     show(format, plan, |plan| {
-        let mut text = String::new();
+        let mut text = format!("{} in namespace {}\n", plan.kind, plan.namespace);
+        if let Some(era) = &plan.era {
+            text.push_str(&format!("{era}\n"));
+        }
+        for warning in &plan.warnings {
+            text.push_str(&format!("warning: {}\n", clean(warning)));
+        }
         for (index, data_set) in plan.data_sets.iter().enumerate() {
             let after: Vec<&str> = data_set.after.iter().map(DataSetName::as_str).collect();
             let after = if after.is_empty() {
@@ -130,6 +158,9 @@ fn show_plan(format: Format, plan: &Plan) -> Result<Exit> {
             for line in &data_set.denied {
                 text.push_str(&format!("   DENY {line}\n"));
             }
+        }
+        for external in &plan.external {
+            text.push_str(&format!("-  {} is {}\n", external.name, external.state()));
         }
         text
     })?;

@@ -27,6 +27,12 @@ pub(crate) fn get(settings: &Settings) -> Result<Password> {
 
 /// The password in a file; one line break at its end does not count.
 pub(crate) fn from_file(path: &std::path::Path) -> Result<Password> {
+    let hint = "name another file with `--password-file`, or set `COFFERDAM_PASSWORD_FILE`";
+    let text = read(path).map_err(|error| Usage::hint(error, hint))?;
+    Ok(Password::new(text)?)
+}
+
+fn read(path: &std::path::Path) -> Result<String> {
     use std::io::Read;
     let mut text = String::new();
     let mut file = fs_err::File::open(path)?.take(MAXIMUM_BYTES + 1);
@@ -37,10 +43,17 @@ pub(crate) fn from_file(path: &std::path::Path) -> Result<Password> {
         "the password file `{}` is longer than {MAXIMUM_BYTES} bytes",
         path.display()
     );
-    Ok(Password::new(text)?)
+    Ok(text)
 }
 
 fn from_command(command: &str) -> Result<Password> {
+    let hint =
+        "run the command by hand: it prints the password, and nothing else, to standard output";
+    let text = printed_by(command).map_err(|error| Usage::hint(error, hint))?;
+    Ok(Password::new(text)?)
+}
+
+fn printed_by(command: &str) -> Result<String> {
     let output = std::process::Command::new("sh")
         .args(["-c", command])
         .stdin(std::process::Stdio::inherit())
@@ -52,6 +65,5 @@ fn from_command(command: &str) -> Result<Password> {
         "the password command ended with {}",
         output.status
     );
-    let text = String::from_utf8(output.stdout).context("the password command printed no UTF-8")?;
-    Ok(Password::new(text)?)
+    String::from_utf8(output.stdout).context("the password command printed no UTF-8")
 }

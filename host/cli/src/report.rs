@@ -4,10 +4,12 @@ use std::io::Write;
 
 use cofferdam_policy::PolicyErrors;
 use cofferdam_runs::application::ApplicationError;
+use cofferdam_runs::elsewhere::ElsewhereError;
 use cofferdam_runs::modules::ModulesError;
 use cofferdam_runs::plan::PlanError;
 use cofferdam_runs::report::{Blame, RunReport};
 use cofferdam_runs::run::RunError;
+use cofferdam_runs::threescale::EraError;
 use serde_json::json;
 
 use crate::arguments::Format;
@@ -60,7 +62,9 @@ pub(crate) fn of_run(report: &RunReport) -> Exit {
     let first = [Exit::Policy, Exit::World, Exit::Usage]
         .into_iter()
         .find(|exit| exits.contains(exit));
-    let unproven = report.data_sets.iter().any(|data_set| data_set.refused > 0);
+    // What nobody covers is not proven by the success of the others.
+    let unproven =
+        report.data_sets.iter().any(|data_set| data_set.refused > 0) || !report.external.is_empty();
     first.unwrap_or(if unproven { Exit::Unproven } else { Exit::Done })
 }
 
@@ -159,6 +163,23 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
         if let Some(PlanError::Binding { source, .. }) = cause.downcast_ref::<PlanError>() {
             return (Exit::Usage, source.hint());
         }
+        if let Some(PlanError::External(_)) = cause.downcast_ref::<PlanError>() {
+            return (
+                Exit::Usage,
+                Some("bind a module to it in the application file".into()),
+            );
+        }
+        if let Some(era) = cause.downcast_ref::<EraError>() {
+            let exit = match era {
+                EraError::Cluster(error) => of_cluster(error),
+                EraError::Denied(_) => Exit::Policy,
+                EraError::Undecided { .. } | EraError::Another { .. } => Exit::Usage,
+            };
+            return (exit, era.hint());
+        }
+        if let Some(elsewhere) = cause.downcast_ref::<ElsewhereError>() {
+            return of_elsewhere(elsewhere);
+        }
         if matches!(
             cause.downcast_ref::<PlanError>(),
             Some(PlanError::Unknown { .. } | PlanError::Bound { .. })
@@ -175,21 +196,50 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
             );
         }
         if let Some(repository) = cause.downcast_ref::<cofferdam_repository::Error>() {
-            let exit = match repository.blame() {
-                cofferdam_repository::Blame::User => Exit::Usage,
-                cofferdam_repository::Blame::World | cofferdam_repository::Blame::Us => Exit::World,
-            };
-            return (exit, repository.hint());
+            return (of_repository(repository), repository.hint());
         }
         if let Some(cluster) = cause.downcast_ref::<cofferdam_cluster::Error>() {
-            let exit = match cluster.whose_move() {
-                cofferdam_cluster::Move::User => Exit::Usage,
-                cofferdam_cluster::Move::World | cofferdam_cluster::Move::Us => Exit::World,
-            };
-            return (exit, cluster.hint().map(str::to_owned));
+            return (of_cluster(cluster), cluster.hint().map(str::to_owned));
         }
     }
     (Exit::World, None)
+}
+
+fn of_repository(error: &cofferdam_repository::Error) -> Exit {
+    match error.blame() {
+        cofferdam_repository::Blame::User => Exit::Usage,
+        cofferdam_repository::Blame::World | cofferdam_repository::Blame::Us => Exit::World,
+    }
+}
+
+fn of_cluster(error: &cofferdam_cluster::Error) -> Exit {
+    match error.whose_move() {
+        cofferdam_cluster::Move::User => Exit::Usage,
+        cofferdam_cluster::Move::World | cofferdam_cluster::Move::Us => Exit::World,
+    }
+}
+
+fn of_elsewhere(error: &ElsewhereError) -> (Exit, Option<String>) {
+    match error {
+        ElsewhereError::Same(_) => (
+            Exit::Usage,
+            Some("leave `--to-namespace` out to restore in place".into()),
+        ),
+        ElsewhereError::Unknown(_) => (
+            Exit::Usage,
+            Some("map a workload that the application file names".into()),
+        ),
+        ElsewhereError::Parameter { .. } => (
+            Exit::Usage,
+            Some("restore with an application file whose parameters name the new hosts".into()),
+        ),
+        ElsewhereError::Leads { .. } => (
+            Exit::Usage,
+            Some("leave the objects out with `--only` and make them by hand, or say `--accept-source-hosts` and correct them before anything starts".into()),
+        ),
+        ElsewhereError::Unreadable { .. } => (Exit::World, None),
+        ElsewhereError::Repository(error) => (of_repository(error), error.hint()),
+    }
 }
 
 /// Sends what libraries trace to standard error: warnings of ours, and more when it is asked for.

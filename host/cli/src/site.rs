@@ -8,14 +8,16 @@ use cofferdam_cluster::{Cluster, Connection};
 use cofferdam_engine::{Engine, EngineOptions};
 use cofferdam_policy::Policy;
 use cofferdam_policy::name::DataSetName;
+use cofferdam_policy::request::WorkloadKind;
 use cofferdam_repository::{Location, Repository};
 use cofferdam_runs::application::{self, Application, ApplicationError};
 use cofferdam_runs::modules::Modules;
 use cofferdam_runs::plan::{Prepared, prepare};
 use cofferdam_runs::run::Runner;
+use cofferdam_runs::threescale;
 use tokio_util::sync::CancellationToken;
 
-use crate::arguments::Pace;
+use crate::arguments::{Elsewhere, Pace};
 use crate::password;
 use crate::report::Usage;
 use crate::screen::Screen;
@@ -56,14 +58,71 @@ pub(crate) fn engine(settings: &Settings) -> Result<Engine> {
     })?)
 }
 
-/// The application bound to its modules.
+/// The application bound to its modules, with the era of 3scale looked at where it is one.
 pub(crate) async fn prepared(settings: &Settings, only: &[DataSetName]) -> Result<Prepared> {
-    let application = application(settings)?;
+    let mut prepared = bound(settings, application(settings)?, only).await?;
+    know_era(settings, &mut prepared).await?;
+    Ok(prepared)
+}
+
+/// The application bound to its modules; no cluster is asked.
+pub(crate) async fn bound(
+    settings: &Settings,
+    application: Application,
+    only: &[DataSetName],
+) -> Result<Prepared> {
     let modules = modules(settings)?;
     let only = only.to_vec();
     let prepared =
         tokio::task::spawn_blocking(move || prepare(application, &modules, &only)).await?;
     Ok(prepared?)
+}
+
+/// Looks at the era of 3scale, where the application file says that it is one.
+pub(crate) async fn know_era(settings: &Settings, prepared: &mut Prepared) -> Result<()> {
+    let application = &prepared.application;
+    let Some(declared) = &application.threescale else {
+        return Ok(());
+    };
+    let (policy, cluster) = (policy(settings)?, cluster(settings).await?);
+    let (name, namespace) = (&application.name, &application.namespace);
+    let (era, warning) = threescale::verify(&cluster, &policy, name, namespace, declared).await?;
+    prepared.era = Some(era);
+    prepared.warnings.extend(warning);
+    Ok(())
+}
+
+/// The application of the file, moved to another namespace where one is named. A 3scale that is of
+/// another era there gets its workloads by the kind of that era.
+pub(crate) async fn moved(
+    settings: &Settings,
+    elsewhere: &Elsewhere,
+    policy: &Policy,
+) -> Result<Application> {
+    let application = application(settings)?;
+    let Some(namespace) = &elsewhere.to_namespace else {
+        return Ok(application);
+    };
+    let mut application = application.moved(namespace.clone(), &elsewhere.mappings)?;
+    if let Some(declared) = application
+        .threescale
+        .clone()
+        .filter(|declared| !declared.asserted)
+    {
+        let kinds = [WorkloadKind::DeploymentConfig, WorkloadKind::Deployment];
+        let cluster = cluster(settings).await?;
+        let seen = threescale::look(&cluster, policy, &application.name, namespace, &kinds).await?;
+        if let Ok(found) = threescale::find(&seen)
+            && found.era.kind() != declared.era.kind()
+        {
+            application.change_kind(declared.era.kind(), found.era.kind());
+            application.threescale = Some(threescale::Declared {
+                era: found.era,
+                asserted: false,
+            });
+        }
+    }
+    Ok(application)
 }
 
 /// The policy of the site: every `.cedar` file that the settings name, in order of their names.
@@ -183,13 +242,21 @@ async fn cancel_on_signal(cancel: CancellationToken) {
     std::process::exit(i32::from(crate::report::Exit::World.code()));
 }
 
-/// Writes a new file, or says how to replace the one that is there.
-pub(crate) fn write_new(path: &Path, text: &str, force: bool) -> Result<()> {
-    if path.exists() && !force {
+/// Refuses a file that is there already.
+pub(crate) fn is_free(path: &Path) -> Result<()> {
+    if path.exists() {
         return Err(Usage::hint(
             anyhow::anyhow!("`{}` is there already", path.display()),
             "replace it with `--force`, or write elsewhere",
         ));
+    }
+    Ok(())
+}
+
+/// Writes a new file, or says how to replace the one that is there.
+pub(crate) fn write_new(path: &Path, text: &str, force: bool) -> Result<()> {
+    if !force {
+        is_free(path)?;
     }
     let folder = path
         .parent()

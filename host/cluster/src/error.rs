@@ -288,6 +288,24 @@ pub enum Error {
         /// The API version.
         api_version: String,
     },
+    /// Parameters of a template have no value.
+    #[error("Template `{template}` cannot be filled: no value for {missing}")]
+    NoValue {
+        /// The Template.
+        template: String,
+        /// The parameters and their sources, never a value.
+        missing: String,
+    },
+    /// A template makes objects that the permit does not allow.
+    #[error(
+        "Template `{template}` makes what its module does not declare, or in another namespace: {objects}"
+    )]
+    UndeclaredObjects {
+        /// The Template.
+        template: String,
+        /// The kinds.
+        objects: String,
+    },
     /// A condition did not come true in time.
     #[error("{object} did not become {condition} within {seconds} s: {seen}")]
     WaitTimedOut {
@@ -353,6 +371,8 @@ impl Error {
             | Self::NotStarted { .. }
             | Self::CommandTooLong { .. }
             | Self::NoKind { .. }
+            | Self::NoValue { .. }
+            | Self::UndeclaredObjects { .. }
             | Self::NotRollable { .. }
             | Self::NotLeasable { .. } => Move::User,
             Self::Api { refusal, .. } => match refusal {
@@ -425,6 +445,8 @@ impl Error {
             Self::NoFile { .. } => "no-file",
             Self::File { .. } => "file",
             Self::NoKind { .. } => "no-kind",
+            Self::NoValue { .. } => "no-value",
+            Self::UndeclaredObjects { .. } => "kind-not-declared",
             Self::WaitTimedOut { .. } => "wait-timed-out",
             Self::NotRollable { .. } => "not-rollable",
             Self::RolloutTimedOut { .. } => "rollout-timed-out",

@@ -13,6 +13,7 @@
 //! | files in a container | `files.rs` |
 //! | folders: listed, packed, unpacked | `files/tree.rs` |
 //! | objects: read, apply, load, wait | `objects.rs`, `scrub.rs`, `difference.rs` |
+//! | OpenShift Templates | `template.rs` |
 //! | rollouts | `rollout.rs`, `judge.rs` |
 //! | temporary changes | `lease.rs` |
 
@@ -35,6 +36,7 @@ mod scrub;
 mod secret;
 mod status;
 mod stream;
+mod template;
 mod text;
 mod workload;
 
@@ -55,4 +57,5 @@ pub use pod::Pod;
 pub use process::{Outcome, Process, Stdin, Stdout};
 pub use rollout::Replicas;
 pub use scrub::scrub;
-pub use workload::TargetState;
+pub use template::{Filled, Processed};
+pub use workload::{Owner, TargetState};

@@ -260,6 +260,19 @@ impl Cluster {
         if request.operation != ObjectOperation::Load {
             return Err(wrong(request, "load"));
         }
+        self.load(request, object, present, request.kind.is_secret())
+            .await
+    }
+
+    /// [`load_object`](Self::load_object) once it is allowed. `secret` keeps the server's sentences
+    /// out of errors.
+    pub(crate) async fn load(
+        &self,
+        request: &AccessObject,
+        object: &Value,
+        present: WhenPresent,
+        secret: bool,
+    ) -> Result<Loaded, Error> {
         let mut wanted = object.clone();
         scrub(&mut wanted);
         fit(request, &mut wanted)?;
@@ -268,10 +281,10 @@ impl Cluster {
             let live = self.find_object(request).await?;
             let result = match live {
                 None => self
-                    .create(request, &wanted)
+                    .create(request, &wanted, secret)
                     .await
                     .map(|()| Loaded::Created),
-                Some(live) => self.settle(request, &wanted, live, present).await,
+                Some(live) => self.settle(request, &wanted, live, present, secret).await,
             };
             match result {
                 Err(error) if error.is_conflict() && conflicts < CONFLICTS => conflicts += 1,
@@ -329,7 +342,12 @@ impl Cluster {
         self.caller.find(call).await
     }
 
-    async fn create(&self, request: &AccessObject, wanted: &Value) -> Result<(), Error> {
+    async fn create(
+        &self,
+        request: &AccessObject,
+        wanted: &Value,
+        secret: bool,
+    ) -> Result<(), Error> {
         let path = self.path(request).await?;
         let path = path
             .rsplit_once('/')
@@ -342,7 +360,7 @@ impl Cluster {
             wanted,
             Repeat::Safe,
         );
-        let call = call.about_secret(request.kind.is_secret());
+        let call = call.about_secret(secret);
         self.caller.answer::<serde::de::IgnoredAny>(call).await?;
         Ok(())
     }
@@ -353,6 +371,7 @@ impl Cluster {
         wanted: &Value,
         mut live: Value,
         present: WhenPresent,
+        secret: bool,
     ) -> Result<Loaded, Error> {
         let metadata = live.get("metadata").cloned().unwrap_or_default();
         scrub(&mut live);
@@ -380,7 +399,7 @@ impl Cluster {
         }
         let path = format!("{}?fieldManager={MANAGER}", self.path(request).await?);
         let call = Call::put(path, format!("replace {}", display(request)), &object);
-        let call = call.about_secret(request.kind.is_secret());
+        let call = call.about_secret(secret);
         self.caller.answer::<serde::de::IgnoredAny>(call).await?;
         Ok(Loaded::Replaced)
     }
@@ -406,7 +425,13 @@ impl Cluster {
             kind: String,
             #[serde(default)]
             namespaced: bool,
+            #[serde(default)]
+            verbs: Vec<String>,
         }
+        // `processedtemplates` are Templates too, which nobody can read.
+        let is_kept = |resource: &Resource| {
+            resource.verbs.is_empty() || resource.verbs.iter().any(|verb| verb == "get")
+        };
         let no_kind = || Error::NoKind {
             kind: text::sentence(&kind.kind),
             api_version: text::sentence(&kind.api_version),
@@ -427,7 +452,9 @@ impl Cluster {
         let list: Option<List> = self.caller.find(Call::get(start.clone(), attempt)).await?;
         let list = list.ok_or_else(no_kind)?;
         let found = list.resources.into_iter();
-        let found = found.filter(|resource| resource.namespaced && is_plain(&resource.name));
+        let found = found.filter(|resource| {
+            resource.namespaced && is_plain(&resource.name) && is_kept(resource)
+        });
         let plural = found.map(|resource| (resource.kind, resource.name));
         let plural = plural
             .filter(|(name, _)| name == &kind.kind)

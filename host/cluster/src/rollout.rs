@@ -15,11 +15,14 @@ use crate::call::{Call, Repeat};
 use crate::cluster::Cluster;
 use crate::error::Error;
 use crate::judge::{Progress, judge};
+use crate::objects::MANAGER;
 use crate::pod::{Pod, listed};
 use crate::workload::{path_of, wanted};
 
 /// Between two looks. A pod takes a second or more.
 const LOOK: Duration = Duration::from_millis(300);
+/// How often a number that somebody else keeps changing is tried.
+const CONFLICTS: usize = 8;
 
 /// How many pods a workload has.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -146,6 +149,44 @@ impl Cluster {
         let object = self.workload(target).await?;
         let pods = self.pods_of(target, &object).await?;
         Ok((judge(&target.workload, &object, &pods), pods))
+    }
+
+    /// Sets the wanted number of pods for good. Doing it again is no harm.
+    ///
+    /// # Errors
+    /// [`Error::NoWorkload`] and the refusals of the API, a conflict among them where somebody else
+    /// keeps changing the number.
+    pub async fn set_replicas(&self, permit: &Permit<Roll>) -> Result<(), Error> {
+        let RolloutOperation::SetReplicas { replicas } = permit.request().operation else {
+            return Err(Error::WrongPermit {
+                what: format!(
+                    "it allows {:?} and not to set a number of replicas",
+                    permit.request().operation
+                ),
+            });
+        };
+        let target = &permit.request().target;
+        let place = format!("`{}` in `{}`", target.workload, target.namespace);
+        let path = format!("{}/scale", path_of(&target.namespace, &target.workload));
+        let mut conflicts = 0;
+        loop {
+            let call = Call::get(path.clone(), format!("read the scale of {place}"));
+            let found: Option<Value> = self.caller.find(call).await?;
+            let mut scale = found.ok_or_else(|| Error::NoWorkload {
+                workload: target.workload.to_string(),
+                namespace: target.namespace.to_string(),
+            })?;
+            if let Some(scale) = scale.as_object_mut() {
+                scale.insert("spec".to_owned(), json!({ "replicas": replicas }));
+            }
+            let attempt = format!("scale {place} to {replicas} replicas");
+            let path = format!("{path}?fieldManager={MANAGER}");
+            let call = Call::put(path, attempt, &scale);
+            match self.caller.answer::<serde::de::IgnoredAny>(call).await {
+                Err(error) if error.is_conflict() && conflicts < CONFLICTS => conflicts += 1,
+                result => return result.map(drop),
+            }
+        }
     }
 
     /// How many pods a workload wants and has.

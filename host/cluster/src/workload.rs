@@ -35,6 +35,20 @@ pub struct TargetState {
     pub strategy: String,
     /// Its volumes of kind `emptyDir`, whose contents the next rollout wipes.
     pub ephemeral_volumes: Vec<String>,
+    /// The objects that it was made for, such as the custom resource of an operator.
+    pub owners: Vec<Owner>,
+}
+
+/// An object that another one was made for.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Owner {
+    /// Such as `apps.3scale.net/v1alpha1`.
+    pub api_version: String,
+    /// Its kind.
+    pub kind: String,
+    /// Its name.
+    pub name: String,
 }
 
 impl Cluster {
@@ -192,7 +206,16 @@ fn read(target: &Target, object: &Value, selector: String) -> TargetState {
         ephemeral_volumes: names("/spec/template/spec/volumes", &|volume| {
             volume.get("emptyDir").is_some()
         }),
+        owners: owners(object),
     }
+}
+
+fn owners(object: &Value) -> Vec<Owner> {
+    let references = object.pointer("/metadata/ownerReferences");
+    let references = references.and_then(Value::as_array).into_iter().flatten();
+    references
+        .filter_map(|reference| Owner::deserialize(reference).ok())
+        .collect()
 }
 
 /// A workload's selector in the form of a query. `None` for an empty one, which matches everything.

@@ -9,13 +9,13 @@ use std::sync::Arc;
 use cofferdam_policy::name::{
     CommandName, DataKey, GroupName, ObjectName, ParameterName, PathName, PodPath,
 };
-use cofferdam_policy::request::Value;
+use cofferdam_policy::request::{ObjectKind, Value};
 
 use crate::host::Invocation;
 use crate::limits;
 use crate::manifest::{
-    Command, DeclaredPath, DeclaredStdin, KeyTemplate, Manifest, NameTemplate, ObjectGroup,
-    Parameter, Setting, Template,
+    Command, DeclaredPath, DeclaredStdin, KeyTemplate, KindTemplate, Manifest, NameTemplate,
+    ObjectGroup, Parameter, ParameterType, Setting, Template, parameter,
 };
 
 /// A manifest with the values of its parameters: everything that a call may touch.
@@ -25,6 +25,7 @@ pub struct Binding {
     settings: BTreeMap<ParameterName, Setting>,
     paths: BTreeMap<PathName, PodPath>,
     objects: BTreeMap<GroupName, Vec<ObjectName>>,
+    kinds: BTreeMap<GroupName, ObjectKind>,
     leases: BTreeMap<GroupName, Vec<DataKey>>,
 }
 
@@ -94,6 +95,7 @@ impl Binding {
         }
         let mut paths = BTreeMap::new();
         let mut objects = BTreeMap::new();
+        let mut kinds = BTreeMap::new();
         let mut leases = BTreeMap::new();
         // Without all settings every path would only repeat what is said above.
         if problems.is_empty() {
@@ -112,6 +114,12 @@ impl Binding {
                     }
                     Err(problem) => problems.push(format!("object group `{name}` {problem}")),
                 }
+                match object_kind(group, &settings) {
+                    Ok(kind) => {
+                        kinds.insert(name.clone(), kind);
+                    }
+                    Err(problem) => problems.push(format!("object group `{name}` {problem}")),
+                }
                 match lease_keys(group, &settings) {
                     Ok(keys) => {
                         leases.insert(name.clone(), keys);
@@ -126,6 +134,7 @@ impl Binding {
                 settings,
                 paths,
                 objects,
+                kinds,
                 leases,
             })
         } else {
@@ -161,9 +170,38 @@ impl Binding {
         self.objects.get(group).map_or(&[], Vec::as_slice)
     }
 
+    /// The kind of a group's objects. `None` when the manifest has no such group.
+    pub fn object_kind(&self, group: &GroupName) -> Option<&ObjectKind> {
+        self.kinds.get(group)
+    }
+
     /// The keys of a group's objects that a lease may change; empty without the verb `lease`.
     pub fn lease_keys(&self, group: &GroupName) -> &[DataKey] {
         self.leases.get(group).map_or(&[], Vec::as_slice)
+    }
+
+    /// The words of a command, with those that the site chose in the place of each hole of type
+    /// `words`.
+    pub fn words<'a>(&'a self, command: &'a Command) -> Vec<&'a Template> {
+        let mut words = Vec::with_capacity(command.argv.len());
+        for template in &command.argv {
+            match self.chosen(command, template) {
+                Some(chosen) => words.extend(chosen),
+                None => words.push(template),
+            }
+        }
+        words
+    }
+
+    fn chosen(&self, command: &Command, template: &Template) -> Option<&[Template]> {
+        let hole = template
+            .sole_hole()
+            .filter(|hole| !command.holes.contains_key(*hole))?;
+        let ParameterType::Words(choices) = &self.manifest.parameters.get(hole)?.kind else {
+            return None;
+        };
+        let choice = self.settings.get(hole)?.to_string();
+        choices.get(&choice).map(Vec::as_slice)
     }
 
     /// Fills the holes of a command.
@@ -185,10 +223,11 @@ impl Binding {
             command: command.name.clone(),
             problem,
         };
-        let values = self.values(command, holes).map_err(refuse)?;
-        let mut argv = Vec::with_capacity(command.argv.len());
+        let words = self.words(command);
+        let values = self.values(command, &words, holes).map_err(refuse)?;
+        let mut argv = Vec::with_capacity(words.len());
         let mut length = 0;
-        for template in &command.argv {
+        for template in words {
             let word = filled(template, &values).map_err(refuse)?;
             if template.begins_with_hole() && word.starts_with('-') {
                 return Err(refuse(format!(
@@ -225,6 +264,7 @@ impl Binding {
     fn values(
         &self,
         command: &Command,
+        words: &[&Template],
         given: &[(String, String)],
     ) -> Result<BTreeMap<ParameterName, Value>, String> {
         let mut texts = BTreeMap::new();
@@ -250,7 +290,13 @@ impl Binding {
             }
         }
         let mut values = BTreeMap::new();
-        for hole in command.templates().flat_map(Template::holes) {
+        let script = command.script();
+        for hole in words
+            .iter()
+            .copied()
+            .chain(script)
+            .flat_map(Template::holes)
+        {
             let value = match (command.holes.get(hole), texts.get(hole)) {
                 (Some(declared), Some(text)) => declared
                     .kind
@@ -333,6 +379,20 @@ fn object_names(
         ));
     }
     Ok(names)
+}
+
+fn object_kind(
+    group: &ObjectGroup,
+    settings: &BTreeMap<ParameterName, Setting>,
+) -> Result<ObjectKind, String> {
+    let parameter = match &group.kind {
+        KindTemplate::Literal(kind) => return Ok(kind.clone()),
+        KindTemplate::Parameter(parameter) => parameter,
+    };
+    match settings.get(parameter) {
+        Some(Setting::Value(value)) => parameter::object_kind(&value.to_string()),
+        Some(Setting::ObjectNames(_)) | None => Err(format!("needs the parameter `{parameter}`")),
+    }
 }
 
 fn lease_keys(

@@ -6,8 +6,8 @@
 use serde::Serialize;
 
 use crate::manifest::{
-    Access, Command, DeclaredPath, DeclaredSource, DeclaredStdin, KeyTemplate, Manifest,
-    NameTemplate, ObjectGroup, ObjectVerb, RolloutVerb, Template,
+    Access, Command, DeclaredPath, DeclaredSource, DeclaredStdin, DeclaredTemplate, KeyTemplate,
+    Manifest, NameTemplate, ObjectGroup, ObjectVerb, ParameterType, RolloutVerb, Template,
 };
 
 /// One thing that the manifest declares, for one action of the policy.
@@ -35,7 +35,10 @@ impl Manifest {
             action: "resolve-target",
             name: role.to_string(),
             role: Some(role.to_string()),
-            text: summary.clone(),
+            text: match self.optional_targets.contains(role) {
+                true => format!("{summary} (optional)"),
+                false => summary.clone(),
+            },
             warning: None,
         });
         targets
@@ -46,6 +49,7 @@ impl Manifest {
             )
             .chain(self.paths.values().flat_map(paths))
             .chain(self.objects.values().flat_map(objects))
+            .chain(self.templates.values().map(template))
             .chain(self.rollouts.iter().flat_map(|(role, verbs)| {
                 verbs.iter().map(move |verb| Capability {
                     action: rollout_action(*verb),
@@ -74,6 +78,9 @@ impl Command {
             .map(|(name, source)| match source {
                 DeclaredSource::Pod(variable) => format!("{name}=pod:{variable}"),
                 DeclaredSource::Secret(handle) => format!("{name}=secret:{handle}"),
+                DeclaredSource::SecretOrPod(handle, variable) => {
+                    format!("{name}=secret:{handle} else pod:{variable}")
+                }
             })
             .collect()
     }
@@ -92,6 +99,7 @@ fn quoted(word: &str) -> String {
 
 fn commands(manifest: &Manifest, command: &Command) -> Vec<Capability> {
     let mut text = command.line();
+    text.push_str(&choices(manifest, command));
     match &command.stdin {
         DeclaredStdin::None => {}
         DeclaredStdin::Artifact => text.push_str("  < an artifact"),
@@ -113,16 +121,42 @@ fn commands(manifest: &Manifest, command: &Command) -> Vec<Capability> {
         .environment
         .iter()
         .filter_map(|(variable, source)| match source {
-            DeclaredSource::Secret(handle) => Some(Capability {
-                action: "use-secret",
-                name: handle.to_string(),
-                role: role.clone(),
-                text: format!("as {variable} of {}", command.name),
-                warning: None,
-            }),
+            DeclaredSource::Secret(handle) | DeclaredSource::SecretOrPod(handle, _) => {
+                Some(Capability {
+                    action: "use-secret",
+                    name: handle.to_string(),
+                    role: role.clone(),
+                    text: format!("as {variable} of {}", command.name),
+                    warning: None,
+                })
+            }
             DeclaredSource::Pod(_) => None,
         });
     std::iter::once(run).chain(secrets).collect()
+}
+
+/// What the site may choose for the holes of type `words`.
+fn choices(manifest: &Manifest, command: &Command) -> String {
+    let mut text = String::new();
+    for hole in command.argv.iter().filter_map(Template::sole_hole) {
+        let Some(ParameterType::Words(choices)) =
+            command.hole(manifest, hole).map(|hole| &hole.kind)
+        else {
+            continue;
+        };
+        let choices: Vec<String> = choices
+            .values()
+            .map(|words| {
+                let words: Vec<String> = words.iter().map(|word| quoted(&word.text())).collect();
+                match words.as_slice() {
+                    [] => "nothing".to_owned(),
+                    words => words.join(" "),
+                }
+            })
+            .collect();
+        text.push_str(&format!("  {{{hole}}}: {}", choices.join(" | ")));
+    }
+    text
 }
 
 fn warning(manifest: &Manifest, command: &Command) -> Option<String> {
@@ -144,17 +178,17 @@ fn warning(manifest: &Manifest, command: &Command) -> Option<String> {
 }
 
 fn paths(path: &DeclaredPath) -> Vec<Capability> {
-    let actions: &[&'static str] = match path.access {
-        Access::Read => &["stat-file", "read-file", "save-tree"],
-        Access::Write => &[
+    let actions: &[&'static str] = match (path.tree, path.access) {
+        (false, Access::Read) => &["stat-file", "read-file"],
+        (false, Access::Write) => &[
             "stat-file",
             "read-file",
-            "save-tree",
             "write-file",
             "rename-file",
             "remove-file",
-            "load-tree",
         ],
+        (true, Access::Read) => &["stat-file", "save-tree"],
+        (true, Access::Write) => &["stat-file", "save-tree", "load-tree"],
     };
     actions
         .iter()
@@ -186,13 +220,8 @@ fn objects(group: &ObjectGroup) -> Vec<Capability> {
         })
         .collect();
     let text = |verb: ObjectVerb| match verb {
-        ObjectVerb::Lease => format!(
-            "{} {} ({})",
-            group.kind.kind,
-            names.join(" "),
-            keys.join(" ")
-        ),
-        _ => format!("{} {}", group.kind.kind, names.join(" ")),
+        ObjectVerb::Lease => format!("{} {} ({})", group.kind, names.join(" "), keys.join(" ")),
+        _ => format!("{} {}", group.kind, names.join(" ")),
     };
     group
         .verbs
@@ -205,6 +234,32 @@ fn objects(group: &ObjectGroup) -> Vec<Capability> {
             warning: None,
         })
         .collect()
+}
+
+fn template(template: &DeclaredTemplate) -> Capability {
+    let kinds: Vec<String> = template.kinds.iter().map(ToString::to_string).collect();
+    let sources = template.parameters.iter();
+    let sources: Vec<String> = sources
+        .map(|(name, from)| format!("{name}={from}"))
+        .collect();
+    let rights = template
+        .kinds
+        .iter()
+        .any(|kind| kind.api_version.starts_with("rbac.authorization.k8s.io/"));
+    Capability {
+        action: "process-template",
+        name: template.name.to_string(),
+        role: None,
+        text: format!(
+            "Template of group {}, filled with {}, making {}",
+            template.group,
+            sources.join(" "),
+            kinds.join(" ")
+        ),
+        warning: rights.then(|| {
+            "what comes of it may give rights in the namespace: whoever writes the Template in the backup decides which".to_owned()
+        }),
+    }
 }
 
 /// The policy's action for a verb on objects.
@@ -226,6 +281,7 @@ pub(crate) fn rollout_action(verb: RolloutVerb) -> &'static str {
         RolloutVerb::Wait => "wait-rollout",
         RolloutVerb::Replicas => "read-replicas",
         RolloutVerb::Scale => "lease-scale",
+        RolloutVerb::SetReplicas => "set-replicas",
     }
 }
 
@@ -235,5 +291,6 @@ fn rollout_text(verb: RolloutVerb) -> &'static str {
         RolloutVerb::Wait => "wait until it is rolled out",
         RolloutVerb::Replicas => "read the number of replicas",
         RolloutVerb::Scale => "change the number of replicas for a time",
+        RolloutVerb::SetReplicas => "set the number of replicas for good",
     }
 }

@@ -10,7 +10,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use cofferdam_policy::name::{ArtifactName, DataKey, GroupName, ObjectName, PathName, RoleName};
+use cofferdam_policy::name::{
+    ArtifactName, DataKey, GroupName, ObjectName, PathName, RoleName, TemplateName,
+};
 use cofferdam_policy::request::Value;
 
 use crate::manifest::Command;
@@ -235,6 +237,16 @@ pub struct Loaded {
     pub details: Vec<(String, String)>,
 }
 
+/// What became of a template. Never a value of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct Processed {
+    /// What became of each object that it made.
+    pub objects: Vec<Loaded>,
+    /// The names of its parameters and how each was filled: `filled`, `missing`, `unnamed`,
+    /// `generated` or `unknown`.
+    pub parameters: Vec<(String, &'static str)>,
+}
+
 /// A lease that is held. The number is the host's; it means nothing elsewhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct LeaseId(pub u64);
@@ -296,7 +308,7 @@ pub const SEALED: &str = "sealed";
 /// One value serves one call of one module (`backup`, `restore` or `verify`) for one data set.
 #[async_trait]
 pub trait Host: Send + Sync + fmt::Debug {
-    /// The workload bound to `role`.
+    /// The workload bound to `role`. For an optional role without one: code `not-bound`.
     async fn target(&self, role: &RoleName) -> Result<TargetView, HostError>;
     /// The one ready pod of the role. None or several is an error.
     async fn ready_pod(&self, role: &RoleName) -> Result<PodId, HostError>;
@@ -359,6 +371,20 @@ pub trait Host: Send + Sync + fmt::Debug {
         artifact: &ArtifactName,
         present: WhenPresent,
     ) -> Result<Vec<Loaded>, HostError>;
+    /// Fills the parameters of a declared template from the Secrets and ConfigMaps that the manifest
+    /// names, lets the cluster process the Template of an artifact, and brings its objects into the
+    /// cluster.
+    async fn process_template(
+        &self,
+        _template: &TemplateName,
+        _artifact: &ArtifactName,
+        _present: WhenPresent,
+    ) -> Result<Processed, HostError> {
+        Err(HostError::Failed {
+            code: "not-supported",
+            message: "this host cannot process templates".to_owned(),
+        })
+    }
     /// One object as JSON. Refused for Secrets.
     async fn get_object(&self, group: &GroupName, name: &ObjectName) -> Result<String, HostError>;
     /// Applies an object. Refused for Secrets and for anything that the group does not name.
@@ -378,6 +404,8 @@ pub trait Host: Send + Sync + fmt::Debug {
     async fn wait_rollout(&self, role: &RoleName, timeout: Duration) -> Result<(), HostError>;
     /// The wanted number of replicas.
     async fn replicas(&self, role: &RoleName) -> Result<u32, HostError>;
+    /// Sets the wanted number of replicas for good.
+    async fn set_replicas(&self, role: &RoleName, replicas: u32) -> Result<(), HostError>;
 
     /// Makes a temporary change. The host puts it back whatever happens.
     async fn take_lease(&self, request: LeaseRequest) -> Result<LeaseId, HostError>;

@@ -9,6 +9,7 @@
 pub mod host;
 pub mod limits;
 pub mod manifest;
+pub mod transfer;
 
 mod binding;
 mod bindings;
@@ -28,7 +29,6 @@ mod process;
 mod state;
 mod text;
 mod ticker;
-mod transfer;
 mod wasi;
 
 pub use binding::{Binding, BindingError, FillError};

@@ -72,6 +72,10 @@ pub const COMMANDS: usize = 128;
 pub const PATHS: usize = 128;
 /// Object groups.
 pub const GROUPS: usize = 64;
+/// Templates.
+pub const TEMPLATES: usize = 8;
+/// Parameters of a template, and kinds of objects that may come of it: 3scale's has some 40 and 12.
+pub const TEMPLATE_PARAMETERS: usize = 128;
 /// Objects of a group, with the lists of its parameters.
 pub const OBJECTS_PER_GROUP: usize = 256;
 /// Words of a command line.

@@ -4,7 +4,7 @@
 //! 256 KiB). Unknown keys are refused: a word that this host does not know may be a limit that the
 //! author relied on.
 
-mod parameter;
+pub(crate) mod parameter;
 mod read;
 mod section;
 mod template;
@@ -14,9 +14,9 @@ use std::time::Duration;
 
 use cofferdam_policy::name::{
     CommandName, DataKey, GroupName, ModuleName, ParameterName, PathName, RoleName, SecretHandle,
-    VariableName,
+    TemplateName, VariableName,
 };
-use cofferdam_policy::request::ObjectKind;
+use cofferdam_policy::request::{ObjectKind, TemplateParameter};
 
 pub use parameter::{Parameter, ParameterType, Setting};
 pub(crate) use section::{contents, with_section};
@@ -66,16 +66,22 @@ pub struct Manifest {
     pub summary: String,
     /// The roles that the site binds, each with a line for people.
     pub targets: BTreeMap<RoleName, String>,
+    /// Those that a site may leave unbound. Asking for such a one is `not-bound` then.
+    pub optional_targets: BTreeSet<RoleName>,
     /// What the site may set.
     pub parameters: BTreeMap<ParameterName, Parameter>,
     /// The secrets that the site binds, each with a line for people.
     pub secrets: BTreeMap<SecretHandle, String>,
+    /// Those that a site may leave unbound. A command's variable from such a one is not set then.
+    pub optional_secrets: BTreeSet<SecretHandle>,
     /// The commands that the module may run.
     pub commands: BTreeMap<CommandName, Command>,
     /// The files and folders that it may touch.
     pub paths: BTreeMap<PathName, DeclaredPath>,
     /// The objects that it may touch.
     pub objects: BTreeMap<GroupName, ObjectGroup>,
+    /// The OpenShift Templates that it may have processed.
+    pub templates: BTreeMap<TemplateName, DeclaredTemplate>,
     /// What it may do with the workloads of its targets.
     pub rollouts: BTreeMap<RoleName, Vec<RolloutVerb>>,
 }
@@ -109,8 +115,10 @@ pub struct Command {
 pub enum DeclaredSource {
     /// A variable that the container has already.
     Pod(VariableName),
-    /// A secret that the site binds.
+    /// A secret that the site binds. Optional and not bound: the variable is not set.
     Secret(SecretHandle),
+    /// An optional secret; where the site binds none, a variable that the container has already.
+    SecretOrPod(SecretHandle, VariableName),
 }
 
 /// What may be fed to a command.
@@ -146,6 +154,8 @@ pub struct DeclaredPath {
     pub path: Template,
     /// What may be done with it.
     pub access: Access,
+    /// Whether it is a folder that is saved and loaded as a whole, and nothing else.
+    pub tree: bool,
 }
 
 /// What may be done with a declared path.
@@ -162,14 +172,45 @@ pub enum Access {
 pub struct ObjectGroup {
     /// Its name.
     pub name: GroupName,
-    /// The kind.
-    pub kind: ObjectKind,
+    /// The kind, or the parameter that holds it.
+    pub kind: KindTemplate,
     /// The names, or the parameters that hold them.
     pub names: Vec<NameTemplate>,
     /// What may be done.
     pub verbs: BTreeSet<ObjectVerb>,
     /// The keys of `data` that a lease may change; some exactly where `verbs` has `Lease`.
     pub keys: Vec<KeyTemplate>,
+}
+
+/// The kind of a group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum KindTemplate {
+    /// A kind.
+    Literal(ObjectKind),
+    /// A parameter of type `object-kind`: never a kind of the core group, so never a Secret.
+    Parameter(ParameterName),
+}
+
+impl std::fmt::Display for KindTemplate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Literal(kind) => f.write_str(&kind.kind),
+            Self::Parameter(parameter) => write!(f, "{{{parameter}}}"),
+        }
+    }
+}
+
+/// An OpenShift Template that a module may have processed, and all that goes into it.
+#[derive(Debug, Clone)]
+pub struct DeclaredTemplate {
+    /// Its name.
+    pub name: TemplateName,
+    /// The group of `[objects]` that names the Template.
+    pub group: GroupName,
+    /// How its parameters are filled. The host does that; the values go past the module.
+    pub parameters: BTreeMap<VariableName, TemplateParameter>,
+    /// The kinds of objects that may come of it.
+    pub kinds: BTreeSet<ObjectKind>,
 }
 
 /// One key that a lease may change.
@@ -218,6 +259,8 @@ pub enum RolloutVerb {
     Replicas,
     /// Change its number of replicas for a time.
     Scale,
+    /// Set its number of replicas for good.
+    SetReplicas,
 }
 
 impl Manifest {
@@ -244,10 +287,14 @@ impl Command {
 
     /// All templates of the command: its words, and its script where it has one.
     pub fn templates(&self) -> impl Iterator<Item = &Template> {
-        let script = match &self.stdin {
+        self.argv.iter().chain(self.script())
+    }
+
+    /// Its script, where it has one.
+    pub fn script(&self) -> Option<&Template> {
+        match &self.stdin {
             DeclaredStdin::Template(script) => Some(script),
             DeclaredStdin::None | DeclaredStdin::Artifact | DeclaredStdin::Free => None,
-        };
-        self.argv.iter().chain(script)
+        }
     }
 }

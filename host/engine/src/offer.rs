@@ -10,7 +10,7 @@ use crate::load::LoadError;
 use crate::wasi;
 
 /// The version of the contract in `/wit` that this host offers.
-pub const CONTRACT_VERSION: &str = "0.1.0";
+pub const CONTRACT_VERSION: &str = "0.1.1";
 
 /// The package of the contract.
 const PACKAGE: &str = "cofferdam:module/";
@@ -64,8 +64,18 @@ const OFFERED: &[(&str, &[&str])] = &[
             "remove",
         ],
     ),
-    ("objects", &["save", "load", "get", "apply", "wait-for"]),
-    ("rollouts", &["restart", "wait", "replicas"]),
+    (
+        "objects",
+        &[
+            "save",
+            "load",
+            "process-template",
+            "get",
+            "apply",
+            "wait-for",
+        ],
+    ),
+    ("rollouts", &["restart", "wait", "replicas", "set-replicas"]),
     (
         "leases",
         &["[method]lease.release", "scale-to", "edit-object"],

@@ -9,7 +9,7 @@ use sha2::{Digest, Sha256};
 use tokio::sync::mpsc;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::host::{HostError, Sink};
+use crate::host::{HostError, Sink, Source};
 use crate::limits::{EDGE_BYTES, QUEUED_CHUNKS};
 use crate::state::OpenSource;
 
@@ -51,6 +51,18 @@ pub(crate) async fn pump(source: OpenSource, sink: Option<&mut dyn Sink>) -> Res
             ended(reading).await.map_err(Broken::Source)?;
             looking.await.map_err(|_| Broken::Source(lost()))
         }
+    }
+}
+
+/// Moves everything from `source` to `sink` with no module between, and returns the number of bytes: what
+/// a module's `streams.transfer` is measured against.
+///
+/// # Errors
+/// That of the side which failed.
+pub async fn directly(source: Box<dyn Source>, sink: &mut dyn Sink) -> Result<u64, HostError> {
+    match pump(OpenSource::new(source), Some(sink)).await {
+        Ok(moved) => Ok(moved.bytes),
+        Err(Broken::Source(error) | Broken::Sink(error)) => Err(error),
     }
 }
 

@@ -175,6 +175,7 @@ impl Policy {
                 },
                 OwnedRequest::ResolveTarget(_)
                 | OwnedRequest::AccessObject(_)
+                | OwnedRequest::ProcessTemplate(_)
                 | OwnedRequest::Roll(_)
                 | OwnedRequest::TakeLease(_)
                 | OwnedRequest::PutBack(_)

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use crate::name::PodPath;
 use crate::request::{
-    AccessFile, AccessObject, AnyRequest, ArtifactOperation, PutBack, Request, ResolveTarget, Roll,
-    RunCommand, Scope, Stdin, TakeLease, UseArtifact, Value,
+    AccessFile, AccessObject, AnyRequest, ArtifactOperation, ProcessTemplate, PutBack, Request,
+    ResolveTarget, Roll, RunCommand, Scope, Stdin, TakeLease, UseArtifact, Value,
 };
 
 /// One wish of a module in its data set.
@@ -47,7 +47,8 @@ impl Grant {
 /// What is wished.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Wish {
-    /// Exactly this request. Of an edit lease the keys count, each by itself, and not their values.
+    /// Exactly this request. Of an edit lease the keys count, each by itself, and not their values;
+    /// of a number of replicas that is set for good, the workload.
     Request(OwnedRequest),
     /// A command some of whose holes the module fills as it goes.
     OpenCommand {
@@ -171,6 +172,7 @@ owned!(
     RunCommand,
     AccessFile,
     AccessObject,
+    ProcessTemplate,
     Roll,
     TakeLease,
     PutBack,

@@ -101,6 +101,8 @@ names! {
     PathName, "path name", LABEL, is_label;
     /// A group of Kubernetes objects of the manifest.
     GroupName, "object group", LABEL, is_label;
+    /// A template of the manifest.
+    TemplateName, "template name", LABEL, is_label;
     /// A parameter of the manifest.
     ParameterName, "parameter name", LABEL, is_label;
     /// A secret handle of the manifest.

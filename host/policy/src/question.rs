@@ -9,7 +9,8 @@ use crate::name::{DataKey, PathName, PodPath};
 use crate::quote;
 use crate::request::{
     AccessFile, AccessObject, AnyRequest, Change, EnvironmentSource, FileOperation, ObjectKind,
-    Principal, RunCommand, Scope, Stdin, Target, Value, Workload,
+    Principal, ProcessTemplate, RolloutOperation, RunCommand, Scope, Stdin, Target, Value,
+    Workload,
 };
 use crate::subject::{capability, secret, subject};
 
@@ -73,7 +74,17 @@ pub(crate) fn questions(
             scene.path(&asked.target, &asked.name, &asked.path)?
         }
         AnyRequest::AccessObject(asked) => scene.object(asked)?,
+        AnyRequest::ProcessTemplate(asked) => {
+            pairs.extend(template_context(asked));
+            scene.kubernetes_object(
+                asked.namespace.as_str(),
+                asked.group.as_str(),
+                &ProcessTemplate::kind(),
+                &asked.name,
+            )?
+        }
         AnyRequest::Roll(asked) => {
+            pairs.extend(roll_context(asked.operation));
             scene.workload(asked.target.namespace.as_str(), &asked.target.workload)?
         }
         AnyRequest::TakeLease(asked) => {
@@ -399,6 +410,27 @@ impl<'a> Scene<'a> {
                     ("changes", self.tagged(Kind::Changes, tags)?),
                 ])
             }
+        }
+    }
+}
+
+fn template_context(asked: &ProcessTemplate) -> Pairs {
+    let (sources, kinds) = (asked.sources(), asked.kind_words());
+    vec![
+        ("template", string(asked.template.as_str())),
+        ("sources", strings(sources.iter().map(String::as_str))),
+        ("kinds", strings(kinds.iter().map(String::as_str))),
+    ]
+}
+
+fn roll_context(operation: RolloutOperation) -> Pairs {
+    match operation {
+        RolloutOperation::SetReplicas { replicas } => {
+            let replicas = RestrictedExpression::new_long(i64::from(replicas));
+            vec![("replicas", replicas)]
+        }
+        RolloutOperation::Restart | RolloutOperation::Wait | RolloutOperation::Replicas => {
+            Vec::new()
         }
     }
 }

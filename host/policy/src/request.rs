@@ -3,7 +3,7 @@
 //! A request carries the whole effect (target, argv, environment, stdin), so that what policy
 //! decided on is exactly what is done. No request holds a secret's value.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::name::{
     ApplicationName, ArtifactName, CommandName, ContainerName, DataKey, DataSetName, GroupName,
-    ModuleName, Namespace, ObjectName, PathName, PodPath, RoleName, SecretHandle, VariableName,
+    ModuleName, Namespace, ObjectName, PathName, PodPath, RoleName, SecretHandle, TemplateName,
+    VariableName,
 };
 
 /// Who asks.
@@ -282,7 +283,7 @@ pub struct AccessFile {
     pub operation: FileOperation,
 }
 
-/// A kind of Kubernetes object, fixed by the manifest.
+/// A kind of Kubernetes object, fixed by the manifest or by a parameter of the site.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ObjectKind {
@@ -290,6 +291,13 @@ pub struct ObjectKind {
     pub api_version: String,
     /// Such as `ConfigMap`.
     pub kind: String,
+}
+
+impl fmt::Display for ObjectKind {
+    /// Version and kind, such as `v1/ConfigMap` or `apps/v1/Deployment`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{}", self.api_version, self.kind)
+    }
 }
 
 impl ObjectKind {
@@ -329,6 +337,110 @@ pub struct AccessObject {
     pub operation: ObjectOperation,
 }
 
+/// Where the value of a parameter of a template comes from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ParameterSource {
+    /// A key of a Secret.
+    Secret {
+        /// The Secret.
+        object: ObjectName,
+        /// The key of its data.
+        key: DataKey,
+    },
+    /// A key of a ConfigMap.
+    ConfigMap {
+        /// The ConfigMap.
+        object: ObjectName,
+        /// The key of its data.
+        key: DataKey,
+    },
+    /// A label of a ConfigMap.
+    Label {
+        /// The ConfigMap.
+        object: ObjectName,
+        /// The label, one without a prefix.
+        label: DataKey,
+    },
+}
+
+/// How much of a value counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum ValuePart {
+    /// All of it.
+    Whole,
+    /// Of a URL, the password.
+    UrlPassword,
+    /// Of a URL, the first part of the path: the name of a database.
+    UrlDatabase,
+}
+
+/// How a parameter of a template is filled.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct TemplateParameter {
+    /// Where the value comes from.
+    pub source: ParameterSource,
+    /// How much of it counts.
+    pub part: ValuePart,
+    /// Whether the source may be missing: then the template's own value counts.
+    pub optional: bool,
+}
+
+impl fmt::Display for TemplateParameter {
+    /// As the schema writes it: `Secret/system-seed/TENANT_NAME`,
+    /// `ConfigMap/system-environment@app`, `Secret/system-database/URL#password`.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.source {
+            ParameterSource::Secret { object, key } => write!(f, "Secret/{object}/{key}")?,
+            ParameterSource::ConfigMap { object, key } => write!(f, "ConfigMap/{object}/{key}")?,
+            ParameterSource::Label { object, label } => write!(f, "ConfigMap/{object}@{label}")?,
+        }
+        match self.part {
+            ValuePart::Whole => Ok(()),
+            ValuePart::UrlPassword => f.write_str("#password"),
+            ValuePart::UrlDatabase => f.write_str("#database"),
+        }
+    }
+}
+
+/// Fill an OpenShift Template from Secrets and ConfigMaps, let the cluster process it, and bring the
+/// objects that come of it into the namespace. All of it past the module.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ProcessTemplate {
+    /// The namespace: of the sources and of the objects.
+    pub namespace: Namespace,
+    /// Its name in the manifest.
+    pub template: TemplateName,
+    /// The group of the manifest that names the Template.
+    pub group: GroupName,
+    /// The Template.
+    pub name: ObjectName,
+    /// The parameters that are filled.
+    pub parameters: BTreeMap<VariableName, TemplateParameter>,
+    /// The kinds of objects that may come of it.
+    pub kinds: BTreeSet<ObjectKind>,
+}
+
+impl ProcessTemplate {
+    /// What a Template is for the API.
+    pub fn kind() -> ObjectKind {
+        ObjectKind {
+            api_version: "template.openshift.io/v1".to_owned(),
+            kind: "Template".to_owned(),
+        }
+    }
+
+    /// Each parameter with its source, as the schema writes it: `TENANT_NAME=Secret/...`.
+    pub fn sources(&self) -> Vec<String> {
+        let source = |(name, from): (&VariableName, &TemplateParameter)| format!("{name}={from}");
+        self.parameters.iter().map(source).collect()
+    }
+
+    /// The kinds as the schema writes them: `apps/v1/Deployment`.
+    pub fn kind_words(&self) -> Vec<String> {
+        self.kinds.iter().map(ToString::to_string).collect()
+    }
+}
+
 /// What is done with a rollout.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub enum RolloutOperation {
@@ -338,6 +450,11 @@ pub enum RolloutOperation {
     Wait,
     /// Read the number of replicas.
     Replicas,
+    /// Set the number of replicas for good.
+    SetReplicas {
+        /// The number.
+        replicas: u32,
+    },
 }
 
 /// Roll a workload, or look at how that goes.
@@ -420,6 +537,8 @@ pub enum AnyRequest<'a> {
     AccessFile(&'a AccessFile),
     /// See [`AccessObject`].
     AccessObject(&'a AccessObject),
+    /// See [`ProcessTemplate`].
+    ProcessTemplate(&'a ProcessTemplate),
     /// See [`Roll`].
     Roll(&'a Roll),
     /// See [`TakeLease`].
@@ -453,6 +572,7 @@ requests!(
     RunCommand,
     AccessFile,
     AccessObject,
+    ProcessTemplate,
     Roll,
     TakeLease,
     PutBack,

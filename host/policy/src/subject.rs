@@ -5,7 +5,7 @@
 
 use crate::request::{
     AccessFile, AccessObject, AnyRequest, ArtifactOperation, Change, EnvironmentSource,
-    FileOperation, ObjectOperation, RolloutOperation, RunCommand, Target,
+    FileOperation, ObjectOperation, ProcessTemplate, RolloutOperation, RunCommand, Target,
 };
 
 /// What a request is about, such as
@@ -18,7 +18,15 @@ pub fn subject(request: AnyRequest<'_>) -> String {
         AnyRequest::RunCommand(asked) => command(asked),
         AnyRequest::AccessFile(asked) => file(asked),
         AnyRequest::AccessObject(asked) => object(asked),
-        AnyRequest::Roll(asked) => asked.target.workload.to_string(),
+        AnyRequest::ProcessTemplate(asked) => template(asked),
+        AnyRequest::Roll(asked) => match asked.operation {
+            RolloutOperation::SetReplicas { replicas } => {
+                format!("{} (to {replicas} replicas)", asked.target.workload)
+            }
+            RolloutOperation::Restart | RolloutOperation::Wait | RolloutOperation::Replicas => {
+                asked.target.workload.to_string()
+            }
+        },
         AnyRequest::TakeLease(asked) => change(&asked.change),
         AnyRequest::PutBack(asked) => change(&asked.change),
         AnyRequest::UseArtifact(asked) => format!("artifact `{}`", asked.artifact),
@@ -46,10 +54,12 @@ pub fn capability(request: AnyRequest<'_>) -> &'static str {
             ObjectOperation::Apply => "apply-object",
             ObjectOperation::Wait => "wait-object",
         },
+        AnyRequest::ProcessTemplate(_) => "process-template",
         AnyRequest::Roll(asked) => match asked.operation {
             RolloutOperation::Restart => "restart",
             RolloutOperation::Wait => "wait-rollout",
             RolloutOperation::Replicas => "read-replicas",
+            RolloutOperation::SetReplicas { .. } => "set-replicas",
         },
         AnyRequest::TakeLease(asked) => match asked.change {
             Change::Scale { .. } => "lease-scale",
@@ -106,6 +116,15 @@ fn file(asked: &AccessFile) -> String {
 
 fn object(asked: &AccessObject) -> String {
     format!("{} {}", clean(&asked.kind.kind), asked.name)
+}
+
+fn template(asked: &ProcessTemplate) -> String {
+    format!(
+        "Template {} (template `{}`, {} parameters)",
+        asked.name,
+        asked.template,
+        asked.parameters.len()
+    )
 }
 
 fn change(change: &Change) -> String {

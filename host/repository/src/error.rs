@@ -236,6 +236,9 @@ pub enum Error {
     },
 }
 
+/// The next step where bytes are not those that were written.
+const SEE_DAMAGE: &str = "run `cofferdam repository check --read-data` to see all that is damaged";
+
 /// What `rustic_core` said, brought into one line.
 ///
 /// Its own text spans a dozen lines and invites to report bugs to others.
@@ -244,17 +247,34 @@ pub enum Error {
 pub struct Cause {
     text: String,
     incorrect_password: bool,
+    damage: bool,
 }
 
 impl From<Box<rustic_core::RusticError>> for Cause {
     fn from(error: Box<rustic_core::RusticError>) -> Self {
         let text = error.display_log();
         let text = text.strip_prefix("Error: ").unwrap_or(&text);
+        let line = text.split_whitespace().collect::<Vec<_>>().join(" ");
         Self {
-            text: text.split_whitespace().collect::<Vec<_>>().join(" "),
+            // Bytes that do not carry their seal are not the ones that were written.
+            damage: line.contains("MAC check failed"),
+            text: without_tail(&line).to_owned(),
             incorrect_password: error.is_incorrect_password(),
         }
     }
+}
+
+/// The library's sentence without what follows it: links to its pages, nonces, backtraces.
+fn without_tail(line: &str) -> &str {
+    let ends = [
+        " For more information",
+        " Some additional details",
+        " Context:",
+        " Backtrace:",
+    ];
+    let end = ends.iter().filter_map(|end| line.find(end)).min();
+    let kept = end.and_then(|end| line.get(..end)).unwrap_or(line);
+    kept.trim_end_matches('.')
 }
 
 impl Cause {
@@ -324,16 +344,17 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Self::NotFound { .. } => Some("run `cofferdam repository init` to make one".to_owned()),
+            Self::WrongPassword { .. } => Some(
+                "look at the file, variable or command that the password comes from".to_owned(),
+            ),
             Self::Locked { owner } => Some(format!(
                 "wait until process {} on `{}` is done; a lock that is not renewed for {} minutes is broken by itself",
                 owner.process_id,
                 owner.host,
                 crate::lock::EXPIRY.as_secs() / 60,
             )),
-            Self::Damaged { .. } => Some(
-                "run `cofferdam repository check --read-data` to see all that is damaged"
-                    .to_owned(),
-            ),
+            Self::Damaged { .. } => Some(SEE_DAMAGE.to_owned()),
+            Self::Format { source, .. } if source.damage => Some(SEE_DAMAGE.to_owned()),
             Self::OldFormat { .. } => Some("run `restic migrate upgrade_repo_v2`".to_owned()),
             Self::TreeChanging { .. } => {
                 Some("stop what writes these files, or let it finish, then try again".to_owned())
@@ -371,5 +392,20 @@ impl Error {
             cause = error.source();
         }
         false
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_librarys_backtrace_is_not_for_people() {
+        let said = "error processing Pack:7b. Message: Data decryption failed, MAC check failed. For more information, see: https://x Some additional details ... Backtrace: 0: a";
+        assert_eq!(
+            without_tail(said),
+            "error processing Pack:7b. Message: Data decryption failed, MAC check failed"
+        );
+        assert_eq!(without_tail("plain"), "plain");
     }
 }

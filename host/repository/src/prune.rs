@@ -13,8 +13,8 @@ use futures::TryStreamExt;
 use jiff::Timestamp;
 use rustic_core::repofile::IndexFile;
 use rustic_core::{
-    BytesList, ErrorKind, FileType, Id, PruneOptions, ReadBackend, RusticError, RusticResult,
-    WriteBackend,
+    BytesList, ErrorKind, FileType, Id, LimitOption, PruneOptions, ReadBackend, RusticError,
+    RusticResult, WriteBackend,
 };
 use serde::{Deserialize, Serialize};
 
@@ -243,8 +243,11 @@ impl Repository {
 fn prune(inner: &Inner, backend: Arc<dyn WriteBackend>, dry_run: bool) -> Result<PruneReport> {
     let attempt = "prune the repository";
     let repository = inner.reopen(backend)?;
-    // The defaults are the two phases with 23 hours between them.
-    let options = PruneOptions::default();
+    // The defaults are the two phases with 23 hours between them. What is repacked has no limit, as in
+    // restic: a tenth of the repository, the library's limit, is less than one pack where there are few,
+    // and nothing of them would ever be freed.
+    let mut options = PruneOptions::default();
+    options.max_repack = LimitOption::Unlimited;
     let plan = repository
         .prune_plan(&options)
         .map_err(Error::format(attempt))?;

@@ -4,8 +4,8 @@ use std::collections::BTreeSet;
 
 use cofferdam_policy::grant::{Grant, OwnedRequest};
 use cofferdam_policy::request::{
-    Change, EnvironmentSource, ObjectKind, ObjectOperation, RolloutOperation, Workload,
-    WorkloadKind,
+    Change, EnvironmentSource, ObjectKind, ObjectOperation, ParameterSource, ProcessTemplate,
+    RolloutOperation, Workload, WorkloadKind,
 };
 
 /// One right, as RBAC knows it.
@@ -73,6 +73,7 @@ fn of_request(request: &OwnedRequest) -> Vec<Right> {
             };
             object(&asked.kind, asked.name.as_str(), verbs)
         }
+        OwnedRequest::ProcessTemplate(asked) => template(asked),
         OwnedRequest::Roll(asked) => match asked.operation {
             RolloutOperation::Restart
                 if asked.target.workload.kind == WorkloadKind::DeploymentConfig =>
@@ -81,6 +82,8 @@ fn of_request(request: &OwnedRequest) -> Vec<Right> {
                 right
                     .iter_mut()
                     .for_each(|right| right.subresource = Some("instantiate".into()));
+                // Paused ones are refused before, and the number of the rollout is read.
+                right.extend(workload(&asked.target.workload, &["get"]));
                 right
             }
             RolloutOperation::Restart => workload(&asked.target.workload, &["get", "patch"]),
@@ -90,6 +93,7 @@ fn of_request(request: &OwnedRequest) -> Vec<Right> {
                 rights
             }
             RolloutOperation::Replicas => workload(&asked.target.workload, &["get"]),
+            RolloutOperation::SetReplicas { .. } => scale(&asked.target.workload),
         },
         OwnedRequest::TakeLease(asked) => change(&asked.change),
         OwnedRequest::PutBack(asked) => change(&asked.change),
@@ -117,17 +121,56 @@ fn secret(name: &str) -> Right {
     }
 }
 
+fn scale(scaled: &Workload) -> Vec<Right> {
+    let mut rights = workload(scaled, &["get", "update"]);
+    for right in &mut rights {
+        right.subresource = Some("scale".into());
+    }
+    rights
+}
+
+fn template(asked: &ProcessTemplate) -> Vec<Right> {
+    let group = |kind: &ObjectKind| {
+        kind.api_version
+            .split_once('/')
+            .map(|(group, _)| group.to_owned())
+    };
+    let mut rights = vec![Right {
+        group: group(&ProcessTemplate::kind()).unwrap_or_default(),
+        resource: "processedtemplates".into(),
+        subresource: None,
+        name: None,
+        verb: "create",
+    }];
+    for parameter in asked.parameters.values() {
+        rights.push(match &parameter.source {
+            ParameterSource::Secret { object, .. } => secret(object.as_str()),
+            ParameterSource::ConfigMap { object, .. } | ParameterSource::Label { object, .. } => {
+                Right {
+                    resource: "configmaps".into(),
+                    ..secret(object.as_str())
+                }
+            }
+        });
+    }
+    // What a Template makes has names that nobody knows before it is processed.
+    for kind in &asked.kinds {
+        for verb in ["get", "create", "update"] {
+            rights.push(Right {
+                group: group(kind).unwrap_or_default(),
+                resource: plural(&kind.kind),
+                subresource: None,
+                name: None,
+                verb,
+            });
+        }
+    }
+    rights
+}
+
 fn change(change: &Change) -> Vec<Right> {
     match change {
-        Change::Scale {
-            workload: scaled, ..
-        } => {
-            let mut rights = workload(scaled, &["get", "update"]);
-            for right in &mut rights {
-                right.subresource = Some("scale".into());
-            }
-            rights
-        }
+        Change::Scale { workload, .. } => scale(workload),
         Change::EditObject { kind, name, .. } => object(kind, name.as_str(), &["get", "update"]),
     }
 }

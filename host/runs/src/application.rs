@@ -13,6 +13,7 @@ use cofferdam_policy::request::{Target, Workload, WorkloadKind};
 use serde::{Deserialize, Serialize};
 
 use crate::order;
+use crate::threescale::Declared;
 
 /// The `apiVersion` that this host reads.
 pub const API_VERSION: &str = "cofferdam.dev/v1alpha1";
@@ -64,6 +65,14 @@ pub enum ApplicationError {
         /// The circle; its first name stands at the end again.
         cycle: Vec<DataSetName>,
     },
+    /// A data set that names no module and does not say why, or says both.
+    #[error("data set `{data_set}` {reason}")]
+    Cover {
+        /// The data set.
+        data_set: DataSetName,
+        /// What is wrong.
+        reason: &'static str,
+    },
     /// A workload that is not written `kind/name`.
     #[error("data set `{data_set}`, target `{role}`: {reason}")]
     Workload {
@@ -85,6 +94,29 @@ pub struct Application {
     pub namespace: Namespace,
     /// Its data sets, in the order of the file.
     pub data_sets: Vec<DataSet>,
+    /// What belongs to it and is backed up by nobody here, so that no run counts as complete.
+    pub external: Vec<External>,
+    /// What the file says of 3scale, where the application is one.
+    pub threescale: Option<Declared>,
+    /// For a restore elsewhere: the namespace whose runs are read. Nothing is asked of it.
+    pub origin: Option<Namespace>,
+}
+
+/// A data set that no module is bound to: known, named, and not covered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct External {
+    /// Its name.
+    pub name: DataSetName,
+    /// Why, in the site's own words.
+    pub why: String,
+}
+
+impl External {
+    /// What is said of it everywhere.
+    pub fn state(&self) -> String {
+        format!("external, not covered: {}", self.why)
+    }
 }
 
 /// One thing to keep.
@@ -149,6 +181,8 @@ struct Metadata {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Spec {
+    #[serde(default)]
+    threescale: Option<Declared>,
     data_sets: Vec<DataSetEntry>,
 }
 
@@ -156,7 +190,10 @@ struct Spec {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct DataSetEntry {
     name: DataSetName,
-    module: ModuleReference,
+    #[serde(default)]
+    module: Option<ModuleReference>,
+    #[serde(default)]
+    external: Option<String>,
     #[serde(default)]
     targets: BTreeMap<RoleName, TargetEntry>,
     #[serde(default)]
@@ -204,20 +241,27 @@ impl Application {
         if file.spec.data_sets.is_empty() {
             return Err(ApplicationError::Empty(name));
         }
-        let mut data_sets: Vec<DataSet> = Vec::new();
-        for entry in file.spec.data_sets {
-            if data_sets.iter().any(|known| known.name == entry.name) {
-                return Err(ApplicationError::Twice(entry.name));
-            }
-            data_sets.push(entry.resolve(&namespace)?);
-        }
-        let application = Self {
+        let mut application = Self {
             name,
             namespace,
-            data_sets,
+            data_sets: Vec::new(),
+            external: Vec::new(),
+            threescale: file.spec.threescale,
+            origin: None,
         };
-        application.order("backup", |data_set| &data_set.backup_after)?;
-        application.order("restore", |data_set| &data_set.restore_after)?;
+        for entry in file.spec.data_sets {
+            if application.data_set(&entry.name).is_some()
+                || application.external(&entry.name).is_some()
+            {
+                return Err(ApplicationError::Twice(entry.name));
+            }
+            match entry.resolve(&application.namespace)? {
+                Resolved::Bound(data_set) => application.data_sets.push(data_set),
+                Resolved::External(external) => application.external.push(external),
+            }
+        }
+        application.order("backup", |data_set| &mut data_set.backup_after)?;
+        application.order("restore", |data_set| &mut data_set.restore_after)?;
         Ok(application)
     }
 
@@ -228,28 +272,37 @@ impl Application {
             .find(|data_set| data_set.name == *name)
     }
 
+    /// The data set of this name that is external.
+    pub fn external(&self, name: &DataSetName) -> Option<&External> {
+        self.external.iter().find(|external| external.name == *name)
+    }
+
+    /// Checks an order. Who comes after something external waits for nobody here.
     fn order(
-        &self,
+        &mut self,
         which: &'static str,
-        after: fn(&DataSet) -> &BTreeSet<DataSetName>,
+        after: fn(&mut DataSet) -> &mut BTreeSet<DataSetName>,
     ) -> Result<(), ApplicationError> {
-        for data_set in &self.data_sets {
-            if let Some(missing) = after(data_set)
-                .iter()
-                .find(|name| self.data_set(name).is_none())
-            {
+        let bound: BTreeSet<DataSetName> = self
+            .data_sets
+            .iter()
+            .map(|data_set| data_set.name.clone())
+            .collect();
+        let mut edges = order::Edges::new();
+        for data_set in &mut self.data_sets {
+            let name = data_set.name.clone();
+            let external = |name: &DataSetName| self.external.iter().any(|one| one.name == *name);
+            let after = after(data_set);
+            after.retain(|name| !external(name));
+            if let Some(missing) = after.iter().find(|name| !bound.contains(*name)) {
                 return Err(ApplicationError::Missing {
-                    data_set: data_set.name.clone(),
+                    data_set: name,
                     missing: missing.clone(),
                     which,
                 });
             }
+            edges.insert(name, after.clone());
         }
-        let edges = self
-            .data_sets
-            .iter()
-            .map(|data_set| (data_set.name.clone(), after(data_set).clone()))
-            .collect();
         match order::cycle(&edges) {
             Some(cycle) => Err(ApplicationError::Cycle { which, cycle }),
             None => Ok(()),
@@ -257,8 +310,42 @@ impl Application {
     }
 }
 
+/// What an entry of the file is.
+enum Resolved {
+    Bound(DataSet),
+    External(External),
+}
+
 impl DataSetEntry {
-    fn resolve(self, namespace: &Namespace) -> Result<DataSet, ApplicationError> {
+    fn resolve(self, namespace: &Namespace) -> Result<Resolved, ApplicationError> {
+        let module = match (self.module, self.external) {
+            (Some(module), None) => module,
+            (None, Some(why)) => {
+                let unbound = self.targets.is_empty()
+                    && self.secrets.is_empty()
+                    && self.parameters.is_empty();
+                if !unbound || why.trim().is_empty() || why.chars().any(char::is_control) {
+                    return Err(ApplicationError::Cover {
+                        data_set: self.name,
+                        reason: "is external: it takes one line of text and no targets, secrets or parameters",
+                    });
+                }
+                let name = self.name;
+                return Ok(Resolved::External(External { name, why }));
+            }
+            (Some(_), Some(_)) => {
+                return Err(ApplicationError::Cover {
+                    data_set: self.name,
+                    reason: "has a module and is called `external`: remove one of them",
+                });
+            }
+            (None, None) => {
+                return Err(ApplicationError::Cover {
+                    data_set: self.name,
+                    reason: "has no `module`; what no module covers says `external: WHY`",
+                });
+            }
+        };
         let mut targets = BTreeMap::new();
         for (role, entry) in self.targets {
             let workload =
@@ -275,20 +362,20 @@ impl DataSetEntry {
             };
             targets.insert(role, target);
         }
-        Ok(DataSet {
+        Ok(Resolved::Bound(DataSet {
             name: self.name,
-            module: self.module,
+            module,
             targets,
             secrets: self.secrets,
             parameters: self.parameters,
             backup_after: self.backup.after,
             restore_after: self.restore.after,
-        })
+        }))
     }
 }
 
 /// Parses `deployment/name` as kubectl writes it, short names included.
-fn parse_workload(text: &str) -> Result<Workload, String> {
+pub(crate) fn parse_workload(text: &str) -> Result<Workload, String> {
     let shown = text.escape_default();
     let Some((kind, name)) = text.split_once('/') else {
         return Err(format!(
@@ -380,6 +467,40 @@ mod tests {
         check(
             "    - { name: a, module: { name: m }, backup: { after: [b] } }\n",
             "there is no data set `b`",
+        );
+    }
+
+    #[test]
+    fn what_is_external_is_named_and_takes_no_part() {
+        let text = format!(
+            "{HEAD}    - {{ name: system-database, external: \"Oracle of the DBA team\" }}\n    - {{ name: a, module: {{ name: m }}, restore: {{ after: [system-database] }} }}\n"
+        );
+        let application = Application::parse(&text).expect("read");
+        assert_eq!(
+            application.external[0].state(),
+            "external, not covered: Oracle of the DBA team"
+        );
+        assert_eq!(application.data_sets.len(), 1);
+        assert!(application.data_sets[0].restore_after.is_empty());
+    }
+
+    #[test]
+    fn a_data_set_has_a_module_or_says_why_it_has_none() {
+        check("    - { name: a }\n", "data set `a` has no `module`");
+        check(
+            "    - { name: a, module: { name: m }, external: why }\n",
+            "data set `a` has a module and is called `external`",
+        );
+        for entry in [
+            "{ name: a, external: \" \" }",
+            "{ name: a, external: \"two\\nlines\" }",
+            "{ name: a, external: why, parameters: { b: c } }",
+        ] {
+            check(&format!("    - {entry}\n"), "data set `a` is external");
+        }
+        check(
+            "    - { name: a, external: why }\n    - { name: a, module: { name: m } }\n",
+            "two data sets are called `a`",
         );
     }
 

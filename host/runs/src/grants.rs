@@ -13,8 +13,8 @@ use cofferdam_policy::grant::{Grant, ValueKind, Wish};
 use cofferdam_policy::name::{PathName, RoleName};
 use cofferdam_policy::request::{
     AccessFile, AccessObject, ArtifactOperation, Change, EnvironmentSource, FileOperation,
-    ObjectOperation, Principal, ResolveTarget, Roll, RolloutOperation, RunCommand, RunKind, Scope,
-    Stdin, TakeLease, Value,
+    ObjectOperation, Principal, ProcessTemplate, ResolveTarget, Roll, RolloutOperation, RunCommand,
+    RunKind, Scope, Stdin, TakeLease, Value,
 };
 
 use crate::plan::{Prepared, PreparedDataSet};
@@ -26,6 +26,8 @@ const RESTORE: [RunKind; 1] = [RunKind::Restore];
 
 /// The number that stands for a lease on replicas: modules scale to nothing, to stop writers.
 const STOPPED: u32 = 0;
+/// The number that stands for one that a backup kept: rules do not pin it.
+const STANDING: u32 = 1;
 
 impl Prepared {
     /// All grants of the application, data set by data set.
@@ -66,6 +68,7 @@ impl<'a> Collector<'a> {
             self.path(path);
         }
         self.objects();
+        self.templates();
         for (role, verbs) in &manifest.rollouts {
             verbs.iter().for_each(|verb| self.rollout(role, *verb));
         }
@@ -102,7 +105,9 @@ impl<'a> Collector<'a> {
         };
         let mut filled = BTreeMap::new();
         let mut open = BTreeMap::new();
-        for name in command.templates().flat_map(Template::holes) {
+        let words = self.of.binding.words(command);
+        let templates = words.iter().copied().chain(command.script());
+        for name in templates.flat_map(Template::holes) {
             match self.of.binding.setting(name) {
                 Some(Setting::Value(value)) if !command.holes.contains_key(name) => {
                     filled.insert(name.to_string(), value.clone());
@@ -127,6 +132,18 @@ impl<'a> Collector<'a> {
                         key: bound.key.clone(),
                     }
                 }
+                DeclaredSource::SecretOrPod(handle, inner) => {
+                    match self.of.data_set.secrets.get(handle) {
+                        Some(bound) => EnvironmentSource::Secret {
+                            handle: handle.clone(),
+                            object: bound.secret.clone(),
+                            key: bound.key.clone(),
+                        },
+                        None => EnvironmentSource::Pod {
+                            variable: inner.clone(),
+                        },
+                    }
+                }
             };
             Some((variable.clone(), source))
         });
@@ -146,11 +163,7 @@ impl<'a> Collector<'a> {
         let request = RunCommand {
             target,
             command: command.name.clone(),
-            argv: command
-                .argv
-                .iter()
-                .map(|word| fill(word, &filled))
-                .collect(),
+            argv: words.iter().map(|word| fill(word, &filled)).collect(),
             environment: environment.collect(),
             stdin,
             timeout: command.timeout,
@@ -174,7 +187,7 @@ impl<'a> Collector<'a> {
         let Some(target) = self.of.data_set.targets.get(&declared.target).cloned() else {
             return;
         };
-        let (access, place) = (declared.access, place.clone());
+        let (access, tree, place) = (declared.access, declared.tree, place.clone());
         let file = |operation| {
             let request = AccessFile {
                 target: target.clone(),
@@ -184,6 +197,14 @@ impl<'a> Collector<'a> {
             };
             Wish::Request(request.into())
         };
+        if tree {
+            self.push(&ANY_RUN, file(FileOperation::Stat));
+            self.push(&[RunKind::Backup], file(FileOperation::SaveTree));
+            if access == Access::Write {
+                self.push(&RESTORE, file(FileOperation::LoadTree));
+            }
+            return;
+        }
         for operation in [FileOperation::Stat, FileOperation::Read] {
             self.push(&ANY_RUN, file(operation));
         }
@@ -200,7 +221,9 @@ impl<'a> Collector<'a> {
             {
                 match self.of.binding.path(to) {
                     Some((other, to_path))
-                        if other.access == Access::Write && other.target == declared.target =>
+                        if other.access == Access::Write
+                            && !other.tree
+                            && other.target == declared.target =>
                     {
                         let operation = FileOperation::Rename {
                             to: to.clone(),
@@ -218,6 +241,9 @@ impl<'a> Collector<'a> {
         let manifest = self.of.module.manifest().clone();
         let namespace = &self.prepared.application.namespace;
         for (group, declared) in &manifest.objects {
+            let Some(kind) = self.of.binding.object_kind(group).cloned() else {
+                continue;
+            };
             for name in self.of.binding.object_names(group) {
                 for verb in &declared.verbs {
                     let operation = match verb {
@@ -231,7 +257,7 @@ impl<'a> Collector<'a> {
                             let change = Change::EditObject {
                                 namespace: namespace.clone(),
                                 group: group.clone(),
-                                kind: declared.kind.clone(),
+                                kind: kind.clone(),
                                 name: name.clone(),
                                 changes: keys
                                     .iter()
@@ -251,12 +277,29 @@ impl<'a> Collector<'a> {
                     let request = AccessObject {
                         namespace: namespace.clone(),
                         group: group.clone(),
-                        kind: declared.kind.clone(),
+                        kind: kind.clone(),
                         name: name.clone(),
                         operation,
                     };
                     self.push(runs, Wish::Request(request.into()));
                 }
+            }
+        }
+    }
+
+    fn templates(&mut self) {
+        let manifest = self.of.module.manifest().clone();
+        for (template, declared) in &manifest.templates {
+            for name in self.of.binding.object_names(&declared.group) {
+                let request = ProcessTemplate {
+                    namespace: self.prepared.application.namespace.clone(),
+                    template: template.clone(),
+                    group: declared.group.clone(),
+                    name: name.clone(),
+                    parameters: declared.parameters.clone(),
+                    kinds: declared.kinds.clone(),
+                };
+                self.push(&RESTORE, Wish::Request(request.into()));
             }
         }
     }
@@ -278,6 +321,10 @@ impl<'a> Collector<'a> {
             RolloutVerb::Restart => self.push(&RESTORE, roll(RolloutOperation::Restart)),
             RolloutVerb::Wait => self.push(&ANY_RUN, roll(RolloutOperation::Wait)),
             RolloutVerb::Replicas => self.push(&ANY_RUN, roll(RolloutOperation::Replicas)),
+            RolloutVerb::SetReplicas => {
+                let replicas = STANDING;
+                self.push(&RESTORE, roll(RolloutOperation::SetReplicas { replicas }));
+            }
             RolloutVerb::Scale => {
                 let change = Change::Scale {
                     namespace: target.namespace.clone(),
@@ -305,13 +352,14 @@ fn value_kind(kind: &ParameterType) -> ValueKind {
     match kind {
         ParameterType::Identifier => ValueKind::Identifier,
         ParameterType::Integer { .. } => ValueKind::Integer,
-        ParameterType::Enum(_) => ValueKind::Choice,
+        ParameterType::Enum(_) | ParameterType::Words(_) => ValueKind::Choice,
         ParameterType::Path => ValueKind::Path,
         ParameterType::Duration => ValueKind::Duration,
         ParameterType::Bytes => ValueKind::Bytes,
         ParameterType::Text
         | ParameterType::ObjectName
         | ParameterType::DataKey
-        | ParameterType::ObjectNames => ValueKind::Text,
+        | ParameterType::ObjectNames
+        | ParameterType::ObjectKind => ValueKind::Text,
     }
 }

@@ -9,7 +9,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
 
-use cofferdam_policy::name::DataSetName;
+use cofferdam_policy::name::{DataSetName, Namespace};
 use cofferdam_policy::request::{Change, RunKind};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
@@ -41,6 +41,9 @@ pub enum Record {
         kind: RunKind,
         /// The address of the cluster: what was changed there is put back there and nowhere else.
         cluster: String,
+        /// The namespace that it works in. Journals from before this was written have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        namespace: Option<Namespace>,
         /// The run whose snapshots are read.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         from: Option<String>,
@@ -78,6 +81,13 @@ pub enum Record {
         change: Change,
         /// What was there before, as the cluster crate wrote it.
         original: serde_json::Value,
+    },
+    /// Another data set needs a change that is made already: it is put back when the last lets go.
+    LeaseShared {
+        /// The change's number within the run.
+        lease: u64,
+        /// Whose.
+        data_set: DataSetName,
     },
     /// A temporary change was put back, or found to be back.
     LeaseReleased {
@@ -280,7 +290,10 @@ pub fn remains(lines: &[Line]) -> Remains {
                 remains.cluster = Some(cluster.clone());
                 remains.kind = Some(*kind);
             }
-            Record::DataSetBegun { .. } | Record::DataSetFinished { .. } => {}
+            // It is in the journal once, by the one who made it, and is put back once.
+            Record::LeaseShared { .. }
+            | Record::DataSetBegun { .. }
+            | Record::DataSetFinished { .. } => {}
         }
     }
     remains
@@ -317,6 +330,7 @@ pub fn unfinished_steps(lines: &[Line]) -> BTreeMap<DataSetName, BTreeMap<String
             | Record::RunBegun { .. }
             | Record::RunFinished { .. }
             | Record::LeaseIntended { .. }
+            | Record::LeaseShared { .. }
             | Record::LeaseReleased { .. } => {}
         }
     }

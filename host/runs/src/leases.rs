@@ -2,22 +2,33 @@
 //!
 //! A lease is in the journal before it is made, and is put back in reverse order at the end of its
 //! data set: after success, failure, a trap, a timeout or a cancel. What a kill leaves is put back
-//! by [`crate::recovery`]. Two data sets never hold the same object or workload at once.
+//! by [`crate::recovery`].
+//!
+//! Data sets that want the same change at the same time share one: it is made once, and put back
+//! once, when the last of them lets go. Who lets go earlier waits for that, since what it does next
+//! counts on it. Two that want different changes of one thing are told so: neither waits for the
+//! other, so no two can wait for each other.
 
-use std::sync::Arc;
+mod changeable;
+mod table;
+
+use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use cofferdam_cluster::{Cluster, Original, PutBackOutcome};
-use cofferdam_engine::host::LeaseId;
-use cofferdam_policy::name::DataSetName;
-use cofferdam_policy::request::{Change, Principal, PutBack, Scope, TakeLease};
+use cofferdam_cluster::{Original, PutBackOutcome};
+use cofferdam_engine::host::{LeaseId, Level};
+use cofferdam_policy::name::{DataKey, DataSetName, ObjectName};
+use cofferdam_policy::request::{Change, ObjectKind, Principal, PutBack, Scope, TakeLease};
 use cofferdam_policy::{Permit, Policy};
-use tokio::sync::{Mutex, Notify};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::audit::Audit;
 use crate::event::{Event, Observer};
 use crate::journal::{Journal, JournalError, Record};
+use changeable::Changeable;
+use table::{Lent, LetGo, Table, Take};
 
 /// What went wrong with a lease.
 #[derive(Debug, thiserror::Error)]
@@ -39,6 +50,24 @@ pub(crate) enum LeaseError {
     /// The same data set holds it already.
     #[error("this data set holds a lease on {0} already")]
     Held(String),
+    /// Another data set has changed it in another way.
+    #[error(
+        "data set `{holder}` has changed {subject} in another way for as long as it needs: restore the one after the other (`restore: {{ after: [{holder}] }}`)"
+    )]
+    Conflict {
+        /// The object or workload.
+        subject: String,
+        /// Who holds it.
+        holder: DataSetName,
+    },
+    /// Another data set, the last to let go, failed to put it back.
+    #[error("failed to put back {subject}: {reason}")]
+    NotBack {
+        /// The object or workload.
+        subject: String,
+        /// Why.
+        reason: String,
+    },
     /// No such lease.
     #[error("there is no such lease, or it was put back already")]
     Unknown,
@@ -53,24 +82,15 @@ pub(crate) enum LeaseError {
 /// What all leases of a run share.
 #[derive(Debug)]
 pub(crate) struct LeaseDesk {
-    pub(crate) cluster: Cluster,
-    pub(crate) policy: Arc<Policy>,
-    pub(crate) journal: Arc<Journal>,
-    pub(crate) audit: Arc<Audit>,
-    pub(crate) observer: Arc<dyn Observer>,
-    pub(crate) cancel: CancellationToken,
-    held: Mutex<Vec<Held>>,
-    returned: Notify,
+    cluster: Arc<dyn Changeable>,
+    policy: Arc<Policy>,
+    journal: Arc<Journal>,
+    audit: Arc<Audit>,
+    observer: Arc<dyn Observer>,
+    cancel: CancellationToken,
+    table: Mutex<Table>,
+    moved: Notify,
     next: AtomicU64,
-}
-
-#[derive(Debug, Clone)]
-struct Held {
-    id: LeaseId,
-    data_set: DataSetName,
-    scope: Scope,
-    change: Change,
-    original: Option<Original>,
 }
 
 /// What a change is made to, as people name it.
@@ -93,10 +113,7 @@ pub(crate) fn describe(change: &Change) -> String {
             changes,
             ..
         } => {
-            let keys: Vec<&str> = changes
-                .keys()
-                .map(cofferdam_policy::name::DataKey::as_str)
-                .collect();
+            let keys: Vec<&str> = changes.keys().map(DataKey::as_str).collect();
             format!("{}/{name} edited ({})", kind.kind, keys.join(", "))
         }
     }
@@ -119,7 +136,7 @@ pub(crate) fn outcome_text(outcome: &PutBackOutcome) -> String {
 
 impl LeaseDesk {
     pub(crate) fn new(
-        cluster: Cluster,
+        cluster: impl Changeable + 'static,
         policy: Arc<Policy>,
         journal: Arc<Journal>,
         audit: Arc<Audit>,
@@ -127,73 +144,72 @@ impl LeaseDesk {
         cancel: CancellationToken,
     ) -> Self {
         Self {
-            cluster,
+            cluster: Arc::new(cluster),
             policy,
             journal,
             audit,
             observer,
             cancel,
-            held: Mutex::default(),
-            returned: Notify::new(),
+            table: Mutex::default(),
+            moved: Notify::new(),
             next: AtomicU64::new(1),
         }
     }
 
-    /// Waits until nobody else holds the subject, writes the lease down, makes the change.
+    /// Whether a data set of this run holds a lease on this subject.
+    pub(crate) fn holds(&self, wanted: &str) -> bool {
+        self.table()
+            .changes()
+            .any(|change| subject(change) == wanted)
+    }
+
+    /// Writes the lease down and makes the change, or joins those who hold the same one.
     pub(crate) async fn take(
         &self,
         scope: &Scope,
         data_set: &DataSetName,
         permit: &Permit<TakeLease>,
     ) -> Result<LeaseId, LeaseError> {
-        let change = permit.request().change.clone();
+        let change = &permit.request().change;
         let id = LeaseId(self.next.fetch_add(1, Ordering::Relaxed));
-        self.reserve(Held {
-            id,
-            data_set: data_set.clone(),
-            scope: scope.clone(),
-            change: change.clone(),
-            original: None,
-        })
-        .await?;
-        match self.make(id, data_set, &change, permit).await {
+        let (made, how) = loop {
+            let moved = self.moved.notified();
+            let turn = self.table().take(id, scope, data_set, change);
+            match turn {
+                Take::Make => break (self.make(id, data_set, permit).await, ""),
+                Take::Join(lent) => {
+                    let joined = self.join(&lent, data_set, permit).await;
+                    break (joined, ", as another data set has done already");
+                }
+                Take::Wait => {}
+                Take::HeldAlready => return Err(LeaseError::Held(subject(change))),
+                Take::Conflict(holder) => {
+                    return Err(LeaseError::Conflict {
+                        subject: subject(change),
+                        holder,
+                    });
+                }
+            }
+            tokio::select! {
+                () = moved => {}
+                () = self.cancel.cancelled() => return Err(LeaseError::Cancelled),
+            }
+        };
+        self.moved.notify_waiters();
+        match made {
             Ok(()) => {
                 self.observer.event(&Event::LeaseTaken {
                     data_set: data_set.clone(),
-                    change: describe(&change),
+                    change: format!("{}{how}", describe(change)),
                 });
                 Ok(id)
             }
             Err(error) => {
                 // The change may have been made half or whole: putting back is safe either way.
-                if let Err(left) = self.release(id).await {
-                    tracing::warn!("failed to put back {}: {left}", subject(&change));
+                if let Err(left) = self.leave(id, data_set).await {
+                    tracing::warn!("failed to put back {}: {left}", subject(change));
                 }
                 Err(error)
-            }
-        }
-    }
-
-    async fn reserve(&self, lease: Held) -> Result<(), LeaseError> {
-        let wanted = subject(&lease.change);
-        loop {
-            let returned = self.returned.notified();
-            {
-                let mut held = self.held.lock().await;
-                match held.iter().find(|other| subject(&other.change) == wanted) {
-                    None => {
-                        held.push(lease);
-                        return Ok(());
-                    }
-                    Some(other) if other.data_set == lease.data_set => {
-                        return Err(LeaseError::Held(wanted));
-                    }
-                    Some(_) => {}
-                }
-            }
-            tokio::select! {
-                () = returned => {}
-                () = self.cancel.cancelled() => return Err(LeaseError::Cancelled),
             }
         }
     }
@@ -202,9 +218,9 @@ impl LeaseDesk {
         &self,
         id: LeaseId,
         data_set: &DataSetName,
-        change: &Change,
         permit: &Permit<TakeLease>,
     ) -> Result<(), LeaseError> {
+        let change = &permit.request().change;
         let original = self.cluster.read_original(permit).await?;
         let written = serde_json::to_value(&original).map_err(|source| LeaseError::Original {
             subject: subject(change),
@@ -216,83 +232,183 @@ impl LeaseDesk {
             change: change.clone(),
             original: written,
         })?;
-        if let Some(lease) = self.held.lock().await.iter_mut().find(|held| held.id == id) {
-            lease.original = Some(original.clone());
-        }
-        Ok(self.cluster.make_change(permit, &original).await?)
+        self.table().found(id, original.clone());
+        self.cluster.make_change(permit, &original).await?;
+        self.table().made(id);
+        Ok(())
     }
 
-    /// Puts one lease back now.
-    pub(crate) async fn release(&self, id: LeaseId) -> Result<String, LeaseError> {
-        let lease = self
-            .held
-            .lock()
-            .await
-            .iter()
-            .find(|held| held.id == id)
-            .cloned()
-            .ok_or(LeaseError::Unknown)?;
-        let outcome = match &lease.original {
-            None => "never made".to_owned(),
-            Some(original) => {
-                let scope = Scope {
-                    principal: Principal::Host,
-                    ..lease.scope.clone()
-                };
-                let permit = self.policy.permit(
-                    &scope,
-                    PutBack {
-                        change: lease.change.clone(),
-                    },
-                )?;
-                let outcome = outcome_text(&self.cluster.put_back(&permit, original).await?);
-                self.journal.write(Record::LeaseReleased {
-                    lease: id.0,
-                    outcome: outcome.clone(),
-                })?;
-                let entry = crate::audit::Entry::Permitted {
-                    capability: "put-back".into(),
-                    subject: format!("{}: {outcome}", describe(&lease.change)),
-                    rules: permit.decision().rules.clone(),
-                };
-                if let Err(error) = self.audit.write("host", Some(&lease.data_set), entry) {
-                    tracing::warn!("{error}");
+    /// The change is in the journal already, and made; that it still is is looked at.
+    async fn join(
+        &self,
+        lent: &Lent,
+        data_set: &DataSetName,
+        permit: &Permit<TakeLease>,
+    ) -> Result<(), LeaseError> {
+        self.journal.write(Record::LeaseShared {
+            lease: lent.number.0,
+            data_set: data_set.clone(),
+        })?;
+        match &lent.original {
+            Some(original) => Ok(self.cluster.make_change(permit, original).await?),
+            None => Err(LeaseError::Unknown),
+        }
+    }
+
+    /// Puts one lease back. When others hold it too, it is the last of them who does, and this
+    /// waits until it is done.
+    pub(crate) async fn release(
+        &self,
+        id: LeaseId,
+        data_set: &DataSetName,
+    ) -> Result<PutBackOutcome, LeaseError> {
+        let mut has_said = false;
+        loop {
+            let moved = self.moved.notified();
+            let turn = self.table().let_go(id);
+            match turn {
+                LetGo::PutBack(lent) => return self.put_back(id, data_set, &lent).await,
+                LetGo::Back(lent, outcome) => {
+                    self.tell_released(data_set, &lent.change, &outcome_text(&outcome));
+                    return Ok(outcome);
                 }
-                self.observer.event(&Event::LeaseReleased {
-                    data_set: lease.data_set.clone(),
-                    change: describe(&lease.change),
-                    outcome: outcome.clone(),
-                });
-                outcome
+                LetGo::Failed(lent, reason) => {
+                    return Err(LeaseError::NotBack {
+                        subject: subject(&lent.change),
+                        reason,
+                    });
+                }
+                LetGo::Unknown => return Err(LeaseError::Unknown),
+                LetGo::Wait(others) if !others.is_empty() && !has_said => {
+                    has_said = true;
+                    self.observer.event(&Event::Log {
+                        data_set: data_set.clone(),
+                        level: Level::Info,
+                        message: format!(
+                            "waiting for {}, which still needs the same change",
+                            names(&others)
+                        ),
+                    });
+                }
+                LetGo::Wait(_) => {}
             }
+            tokio::select! {
+                () = moved => {}
+                () = self.cancel.cancelled() => {
+                    self.table().needs_again(id);
+                    return Err(LeaseError::Cancelled);
+                }
+            }
+        }
+    }
+
+    /// Lets go without waiting for others, who put it back when they let go.
+    async fn leave(&self, id: LeaseId, data_set: &DataSetName) -> Result<(), LeaseError> {
+        let turn = self.table().leave(id);
+        self.moved.notify_waiters();
+        match turn {
+            LetGo::PutBack(lent) => self.put_back(id, data_set, &lent).await.map(drop),
+            LetGo::Back(..) | LetGo::Wait(_) => Ok(()),
+            LetGo::Failed(..) | LetGo::Unknown => Err(LeaseError::Unknown),
+        }
+    }
+
+    async fn put_back(
+        &self,
+        id: LeaseId,
+        data_set: &DataSetName,
+        lent: &Lent,
+    ) -> Result<PutBackOutcome, LeaseError> {
+        let result = match &lent.original {
+            // Nothing was changed yet.
+            None => Ok(PutBackOutcome::AlreadyOriginal),
+            Some(original) => self.restore(data_set, lent, original).await,
         };
-        self.held.lock().await.retain(|held| held.id != id);
-        self.returned.notify_waiters();
+        let told = result.as_ref().map(PutBackOutcome::clone);
+        self.table().put_back(id, told.map_err(ToString::to_string));
+        self.moved.notify_waiters();
+        if let (Ok(outcome), Some(_)) = (&result, &lent.original) {
+            self.tell_released(data_set, &lent.change, &outcome_text(outcome));
+        }
+        result
+    }
+
+    async fn restore(
+        &self,
+        data_set: &DataSetName,
+        lent: &Lent,
+        original: &Original,
+    ) -> Result<PutBackOutcome, LeaseError> {
+        let scope = Scope {
+            principal: Principal::Host,
+            ..lent.scope.clone()
+        };
+        let change = lent.change.clone();
+        let permit = self.policy.permit(&scope, PutBack { change })?;
+        let outcome = self.cluster.put_back(&permit, original).await?;
+        let text = outcome_text(&outcome);
+        self.journal.write(Record::LeaseReleased {
+            lease: lent.number.0,
+            outcome: text.clone(),
+        })?;
+        let entry = crate::audit::Entry::Permitted {
+            capability: "put-back".into(),
+            subject: format!("{}: {text}", describe(&lent.change)),
+            rules: permit.decision().rules.clone(),
+        };
+        if let Err(error) = self.audit.write("host", Some(data_set), entry) {
+            tracing::warn!("{error}");
+        }
         Ok(outcome)
     }
 
-    /// Puts back everything that a data set still holds, the newest first. What cannot be put back
+    /// Lets go of everything that a data set still holds, the newest first. What cannot be put back
     /// is returned as sentences, and stays in the journal for the next run.
     pub(crate) async fn release_all(&self, data_set: &DataSetName) -> Vec<String> {
-        let ids: Vec<(LeaseId, Change)> = {
-            let held = self.held.lock().await;
-            held.iter()
-                .rev()
-                .filter(|lease| lease.data_set == *data_set)
-                .map(|lease| (lease.id, lease.change.clone()))
-                .collect()
-        };
+        let held = self.table().held_by(data_set);
         let mut left = Vec::new();
-        for (id, change) in ids {
-            if let Err(error) = self.release(id).await {
+        for (id, change) in held {
+            if let Err(error) = self.leave(id, data_set).await {
                 left.push(format!(
                     "failed to put back {}: {error}; the next run tries again first",
                     subject(&change)
                 ));
-                self.held.lock().await.retain(|held| held.id != id);
-                self.returned.notify_waiters();
+                self.table().remove(id);
+                self.moved.notify_waiters();
             }
         }
         left
     }
+
+    /// What other data sets have changed in an object for a time, as it was before and will be
+    /// again: what `data_set` reads of it must not be that.
+    pub(crate) fn before_others(
+        &self,
+        data_set: &DataSetName,
+        kind: &ObjectKind,
+        name: &ObjectName,
+    ) -> BTreeMap<DataKey, Option<String>> {
+        self.table().before_others(data_set, kind, name)
+    }
+
+    fn tell_released(&self, data_set: &DataSetName, change: &Change, outcome: &str) {
+        self.observer.event(&Event::LeaseReleased {
+            data_set: data_set.clone(),
+            change: describe(change),
+            outcome: outcome.to_owned(),
+        });
+    }
+
+    fn table(&self) -> MutexGuard<'_, Table> {
+        self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
+
+/// Data sets in a sentence.
+fn names(data_sets: &[DataSetName]) -> String {
+    let quoted: Vec<String> = data_sets.iter().map(|name| format!("`{name}`")).collect();
+    quoted.join(", ")
+}
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@
 pub mod access;
 pub mod application;
 pub mod audit;
+pub mod elsewhere;
 pub mod event;
 pub mod grants;
 pub mod journal;
@@ -18,6 +19,7 @@ pub mod preflight;
 pub mod report;
 pub mod run;
 pub mod state;
+pub mod threescale;
 
 mod blame;
 mod leases;

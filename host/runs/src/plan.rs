@@ -8,13 +8,15 @@ use std::sync::Arc;
 
 use cofferdam_engine::{Binding, BindingError, Manifest, Module};
 use cofferdam_policy::Policy;
-use cofferdam_policy::name::DataSetName;
+use cofferdam_policy::grant::OwnedRequest;
+use cofferdam_policy::name::{DataSetName, Namespace};
 use cofferdam_policy::request::RunKind;
 use serde::Serialize;
 
-use crate::application::{Application, DataSet};
+use crate::application::{Application, DataSet, External};
 use crate::modules::{Modules, ModulesError};
 use crate::report::{DataSetReport, Failure};
+use crate::threescale::KnownEra;
 
 /// Why an application cannot be run.
 #[derive(Debug, thiserror::Error)]
@@ -27,6 +29,9 @@ pub enum PlanError {
         /// The names there are.
         known: Vec<String>,
     },
+    /// A name given with `--only` is known, and covered by nobody.
+    #[error("data set `{}` is {}", .0.name, .0.state())]
+    External(External),
     /// The module is not there.
     #[error("data set `{data_set}`")]
     Module {
@@ -62,6 +67,12 @@ pub struct Prepared {
     pub data_sets: Vec<PreparedDataSet>,
     /// Whether they are all of the application.
     pub whole: bool,
+    /// What belongs to it and is covered by nobody here.
+    pub external: Vec<External>,
+    /// The era of 3scale, once it was looked at.
+    pub era: Option<KnownEra>,
+    /// What a person should know before the run, and find in its report.
+    pub warnings: Vec<String>,
 }
 
 /// A data set bound to its module.
@@ -85,6 +96,9 @@ pub fn prepare(
     modules: &Modules,
     only: &[DataSetName],
 ) -> Result<Prepared, PlanError> {
+    if let Some(external) = only.iter().find_map(|name| application.external(name)) {
+        return Err(PlanError::External(external.clone()));
+    }
     if let Some(name) = only
         .iter()
         .find(|name| application.data_set(name).is_none())
@@ -130,17 +144,27 @@ pub fn prepare(
         });
     }
     let whole = data_sets.len() == application.data_sets.len();
+    // Who names data sets does not mean the others.
+    let external = if only.is_empty() {
+        application.external.clone()
+    } else {
+        Vec::new()
+    };
     Ok(Prepared {
         application,
         data_sets,
         whole,
+        external,
+        era: None,
+        warnings: Vec::new(),
     })
 }
 
-fn problems(data_set: &DataSet, manifest: &Manifest) -> Vec<String> {
+pub(crate) fn problems(data_set: &DataSet, manifest: &Manifest) -> Vec<String> {
     let mut problems = Vec::new();
     for (role, summary) in &manifest.targets {
-        if !data_set.targets.contains_key(role) {
+        let may_lack = manifest.optional_targets.contains(role);
+        if !may_lack && !data_set.targets.contains_key(role) {
             problems.push(format!(
                 "no workload is bound to the role `{role}` ({summary})"
             ));
@@ -154,7 +178,8 @@ fn problems(data_set: &DataSet, manifest: &Manifest) -> Vec<String> {
         problems.push(format!("the module has no role `{role}`"));
     }
     for (handle, summary) in &manifest.secrets {
-        if !data_set.secrets.contains_key(handle) {
+        let may_lack = manifest.optional_secrets.contains(handle);
+        if !may_lack && !data_set.secrets.contains_key(handle) {
             problems.push(format!(
                 "no Secret is bound to the handle `{handle}` ({summary})"
             ));
@@ -191,7 +216,8 @@ impl PreparedDataSet {
 
 /// What a run would do, for people to read before it runs.
 ///
-/// Written from manifests, bindings and policy: nothing in the cluster is looked at or touched.
+/// Written from manifests, bindings and policy: nothing in the cluster is touched, and nothing is
+/// looked at but the era of 3scale, before.
 #[derive(Debug, Clone, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Plan {
@@ -200,8 +226,19 @@ pub struct Plan {
     /// The run whose snapshots would be read.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub from: Option<String>,
+    /// The namespace that it would work in.
+    pub namespace: Namespace,
+    /// The era of 3scale and how it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub era: Option<KnownEra>,
     /// The data sets, in the order in which they would begin.
     pub data_sets: Vec<PlannedDataSet>,
+    /// What belongs to the application and is covered by nobody here.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<External>,
+    /// What a person should know before.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
 }
 
 /// One data set of a plan.
@@ -246,11 +283,14 @@ impl Plan {
                 grant.scope.run == kind && grant.scope.data_set.as_ref() == Some(name)
             }) {
                 let sample = grant.sample();
-                let line = format!(
-                    "{} {}",
-                    cofferdam_policy::capability(sample.any()),
+                // Which artifacts there will be only the module knows.
+                let subject = if matches!(sample, OwnedRequest::UseArtifact(_)) {
+                    "its artifacts".to_owned()
+                } else {
                     cofferdam_policy::subject(sample.any())
-                );
+                };
+                let capability = cofferdam_policy::capability(sample.any());
+                let line = format!("{capability} {subject}");
                 if policy.inspect(std::slice::from_ref(grant)).allowed == 1 {
                     planned.allowed.push(line);
                 } else {
@@ -262,7 +302,11 @@ impl Plan {
         Self {
             kind,
             from,
+            namespace: prepared.application.namespace.clone(),
+            era: prepared.era.clone(),
             data_sets: order.iter().filter_map(planned).collect(),
+            external: prepared.external.clone(),
+            warnings: prepared.warnings.clone(),
         }
     }
 }

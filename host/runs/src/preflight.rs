@@ -76,7 +76,8 @@ impl Finding {
         }
     }
 
-    fn warning(subject: impl Into<String>, message: impl Into<String>, hint: &str) -> Self {
+    /// Something that a run may fail for, or that a person should know.
+    pub fn warning(subject: impl Into<String>, message: impl Into<String>, hint: &str) -> Self {
         Self {
             subject: subject.into(),
             state: State::Warning,

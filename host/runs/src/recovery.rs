@@ -8,8 +8,8 @@ use std::sync::Arc;
 use cofferdam_cluster::{Cluster, Original};
 use cofferdam_engine::host::StepState;
 use cofferdam_policy::Policy;
-use cofferdam_policy::name::DataSetName;
-use cofferdam_policy::request::{Principal, PutBack, RunKind, Scope};
+use cofferdam_policy::name::{DataSetName, Namespace};
+use cofferdam_policy::request::{Change, Principal, PutBack, RunKind, Scope};
 
 use crate::event::{Event, Observer};
 use crate::journal::{self, Journal, OpenLease, Record, Remains};
@@ -107,8 +107,13 @@ impl Recovery<'_> {
         };
         let original: Original = serde_json::from_value(lease.original.clone())
             .map_err(|error| failed(error.to_string()))?;
+        // Where the change was made: an earlier run may have restored into another namespace.
+        let namespace = match &lease.change {
+            Change::Scale { namespace, .. } | Change::EditObject { namespace, .. } => namespace,
+        };
         let scope = Scope {
             principal: Principal::Host,
+            namespace: namespace.clone(),
             data_set: Some(DataSetName::clone(&lease.data_set)),
             ..self.scope.clone()
         };
@@ -138,11 +143,12 @@ impl Recovery<'_> {
     }
 }
 
-/// How far earlier restores of the same snapshots came, data set by data set: what the newest one
+/// How far earlier restores of the same snapshots into the same namespace came, data set by data set: what the newest one
 /// that touched a data set left, unless it succeeded.
 pub(crate) fn carried_steps(
     state: &ApplicationState,
     kind: RunKind,
+    place: &Namespace,
     from: Option<&str>,
 ) -> Result<Carried, RunError> {
     let mut carried = Carried::new();
@@ -156,8 +162,14 @@ pub(crate) fn carried_steps(
             Record::RunBegun {
                 kind: RunKind::Restore,
                 from: earlier,
+                namespace,
                 ..
-            } => earlier.as_deref() == from,
+            } => {
+                earlier.as_deref() == from
+                    && namespace
+                        .as_ref()
+                        .is_none_or(|namespace| namespace == place)
+            }
             _ => false,
         });
         if !same {

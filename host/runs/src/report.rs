@@ -5,7 +5,9 @@ use cofferdam_policy::request::RunKind;
 use jiff::Timestamp;
 use serde::Serialize;
 
+use crate::application::External;
 use crate::state::RunId;
+use crate::threescale::KnownEra;
 
 /// What a run came to.
 #[derive(Debug, Clone, Serialize)]
@@ -26,8 +28,15 @@ pub struct RunReport {
     pub started: Timestamp,
     /// When it ended.
     pub finished: Timestamp,
+    /// The era of 3scale and how it is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub era: Option<KnownEra>,
     /// The data sets, in the order in which they ended.
     pub data_sets: Vec<DataSetReport>,
+    /// What belongs to the application and is covered by nobody here: with it the run did not
+    /// reach all of it, whatever became of the others.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub external: Vec<External>,
     /// What a person should look at.
     pub warnings: Vec<String>,
 }

@@ -67,7 +67,7 @@ impl RunError {
     pub fn blame(&self) -> Blame {
         match self {
             Self::State(StateError::Busy(_)) | Self::NoSnapshot(_) => Blame::User,
-            Self::Repository(error) => crate::blame::of_repository(error),
+            Self::Repository(error) => crate::blame::whose(error),
             Self::State(_) | Self::Journal(_) | Self::Audit(_) | Self::Recovery { .. } => {
                 Blame::World
             }
@@ -195,9 +195,11 @@ impl Runner {
             observer: &self.observer,
             scope: &scope,
         };
-        let mut warnings = recovery.all(&state).await?;
+        let mut warnings = prepared.warnings.clone();
+        warnings.extend(recovery.all(&state).await?);
 
-        let steps = recovery::carried_steps(&state, kind, from.as_deref())?;
+        let place = &application.namespace;
+        let steps = recovery::carried_steps(&state, kind, place, from.as_deref())?;
         let run = RunId::now();
         let folder = state.begin(&run)?;
         let journal = Arc::new(Journal::open(&folder.journal())?);
@@ -207,6 +209,7 @@ impl Runner {
             run: run.to_string(),
             kind,
             cluster: self.cluster.url().to_owned(),
+            namespace: Some(place.clone()),
             from: from.clone(),
             data_sets: order.clone(),
             process_id: std::process::id(),
@@ -267,7 +270,9 @@ impl Runner {
             from,
             started,
             finished: Timestamp::now(),
+            era: prepared.era.clone(),
             data_sets,
+            external: prepared.external.clone(),
             warnings,
         })
     }
@@ -382,10 +387,20 @@ impl Calls<'_> {
             run_started: self.started,
             shared: self.shared.clone(),
             expected,
+            details: self.details(),
             prepared,
             snapshot,
             steps,
             timeout: self.timeout,
+        })
+    }
+
+    /// What each snapshot says of the run beside the data sets.
+    fn details(&self) -> serde_json::Value {
+        serde_json::json!({
+            "cluster": self.shared.cluster.url(),
+            "era": self.prepared.era,
+            "external": self.prepared.application.external,
         })
     }
 

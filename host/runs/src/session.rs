@@ -8,6 +8,7 @@ mod artifacts;
 mod commands;
 mod files;
 mod objects;
+mod templates;
 mod trees;
 
 use std::collections::{BTreeMap, HashMap};
@@ -15,13 +16,16 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use cofferdam_cluster::PutBackOutcome;
 use cofferdam_engine::Binding;
 use cofferdam_engine::host::{
     ArtifactSink, FileSink, Host, HostError, Invocation, LeaseId, LeaseRequest, Level, LoadOptions,
-    Loaded, Metadata, PodId, Process, Refusal, Source, StepState, TargetView, TreeSummary,
-    WhenPresent,
+    Loaded, Metadata, PodId, Process, Processed, Refusal, Source, StepState, TargetView,
+    TreeSummary, WhenPresent,
 };
-use cofferdam_policy::name::{ArtifactName, GroupName, ObjectName, PathName, RoleName};
+use cofferdam_policy::name::{
+    ArtifactName, GroupName, ObjectName, PathName, RoleName, TemplateName,
+};
 use cofferdam_policy::request::{
     Change, ObjectKind, Request, ResolveTarget, Roll, RolloutOperation, Scope, TakeLease, Target,
 };
@@ -35,7 +39,7 @@ use crate::audit::{Audit, Ending, Entry};
 use crate::blame;
 use crate::event::{Event, Observer};
 use crate::journal::{Journal, Record};
-use crate::leases::{LeaseDesk, LeaseError};
+use crate::leases::{LeaseDesk, LeaseError, outcome_text};
 use crate::state::RunId;
 
 /// What all sessions of a run share.
@@ -75,6 +79,7 @@ pub(crate) struct Session {
     pods: Mutex<HashMap<PodId, cofferdam_cluster::Pod>>,
     committed: Arc<Mutex<Vec<ArtifactSummary>>>,
     denied: Mutex<Option<Denied>>,
+    trouble: blame::Trouble,
     steps: BTreeMap<String, StepState>,
 }
 
@@ -93,6 +98,7 @@ struct Pending {
     data_set: cofferdam_policy::name::DataSetName,
     line: u64,
     begun: Instant,
+    trouble: blame::Trouble,
 }
 
 impl Pending {
@@ -122,7 +128,7 @@ impl Pending {
             error: result.as_ref().err().map(ToString::to_string),
             ..Ending::default()
         });
-        result.map_err(blame::told)
+        result.map_err(|error| self.trouble.cluster(error))
     }
 }
 
@@ -146,6 +152,7 @@ impl Session {
             pods: Mutex::default(),
             committed: Arc::default(),
             denied: Mutex::default(),
+            trouble: blame::Trouble::default(),
             steps,
         }
     }
@@ -156,6 +163,11 @@ impl Session {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .clone()
+    }
+
+    /// What cluster and repository refused to this session, for the report.
+    pub(crate) fn trouble(&self) -> &blame::Trouble {
+        &self.trouble
     }
 
     /// Ends the session: puts leases back and gives the store back. Returns what could not be put
@@ -202,6 +214,7 @@ impl Session {
                     data_set: self.data_set.name.clone(),
                     line,
                     begun: Instant::now(),
+                    trouble: self.trouble.clone(),
                 };
                 Ok(Granted { permit, record })
             }
@@ -217,11 +230,14 @@ impl Session {
     }
 
     fn bound(&self, role: &RoleName) -> Result<Target, HostError> {
-        self.data_set.targets.get(role).cloned().ok_or_else(|| {
-            HostError::Invalid(format!(
-                "the application binds no workload to the role `{role}`"
-            ))
-        })
+        self.data_set
+            .targets
+            .get(role)
+            .cloned()
+            .ok_or_else(|| HostError::Failed {
+                code: "not-bound",
+                message: format!("the application binds no workload to the role `{role}`"),
+            })
     }
 
     fn secret(
@@ -233,6 +249,12 @@ impl Session {
                 "the application binds no Secret to the handle `{handle}`"
             ))
         })
+    }
+
+    /// Whether the site has not bound a secret, and need not.
+    fn may_lack(&self, handle: &cofferdam_policy::name::SecretHandle) -> bool {
+        !self.data_set.secrets.contains_key(handle)
+            && self.binding.manifest().optional_secrets.contains(handle)
     }
 
     fn pod(&self, id: &PodId) -> Result<cofferdam_cluster::Pod, HostError> {
@@ -259,12 +281,10 @@ impl Session {
     }
 
     fn object_kind(&self, group: &GroupName) -> Result<ObjectKind, HostError> {
-        let declared = self.binding.manifest().objects.get(group);
-        declared
-            .map(|declared| declared.kind.clone())
-            .ok_or_else(|| {
-                HostError::Invalid(format!("the manifest has no object group `{group}`"))
-            })
+        let kind = self.binding.object_kind(group);
+        kind.cloned().ok_or_else(|| {
+            HostError::Invalid(format!("the manifest has no object group `{group}`"))
+        })
     }
 
     fn event(&self, event: &Event) {
@@ -371,6 +391,15 @@ impl Host for Session {
         self.load_list(artifact, present).await
     }
 
+    async fn process_template(
+        &self,
+        template: &TemplateName,
+        artifact: &ArtifactName,
+        present: WhenPresent,
+    ) -> Result<Processed, HostError> {
+        self.process(template, artifact, present).await
+    }
+
     async fn get_object(&self, group: &GroupName, name: &ObjectName) -> Result<String, HostError> {
         self.read_object(group, name).await
     }
@@ -436,6 +465,25 @@ impl Host for Session {
             .desired)
     }
 
+    async fn set_replicas(&self, role: &RoleName, replicas: u32) -> Result<(), HostError> {
+        let target = self.bound(role)?;
+        let workload = target.workload.to_string();
+        let Granted { permit, record } = self.permit(Roll {
+            target,
+            operation: RolloutOperation::SetReplicas { replicas },
+        })?;
+        // What a lease puts back is not to be set for good meanwhile.
+        if self.shared.leases.holds(&workload) {
+            let message = format!("a lease on {workload} is held in this run");
+            record.end(Ending {
+                error: Some(message.clone()),
+                ..Ending::default()
+            });
+            return Err(HostError::Conflict(message));
+        }
+        record.close(self.shared.cluster.set_replicas(&permit).await)
+    }
+
     async fn take_lease(&self, request: LeaseRequest) -> Result<LeaseId, HostError> {
         let namespace = self.scope.namespace.clone();
         let change = match request {
@@ -473,12 +521,15 @@ impl Host for Session {
     }
 
     async fn release_lease(&self, lease: LeaseId) -> Result<(), HostError> {
-        self.shared
-            .leases
-            .release(lease)
-            .await
-            .map(drop)
-            .map_err(told_lease)
+        let released = self.shared.leases.release(lease, &self.data_set.name).await;
+        match released.map_err(told_lease)? {
+            outcome @ PutBackOutcome::Drifted { .. } => {
+                Err(HostError::Conflict(outcome_text(&outcome)))
+            }
+            PutBackOutcome::Restored | PutBackOutcome::AlreadyOriginal | PutBackOutcome::Gone => {
+                Ok(())
+            }
+        }
     }
 
     async fn create_artifact(
@@ -584,11 +635,13 @@ fn told_lease(error: LeaseError) -> HostError {
         LeaseError::Cluster(error) => blame::told(error),
         LeaseError::Cancelled => HostError::Cancelled,
         LeaseError::Denied(denied) => blame::denied(&denied),
-        LeaseError::Held(_) => HostError::Conflict(error.to_string()),
+        LeaseError::Held(_) | LeaseError::Conflict { .. } => HostError::Conflict(error.to_string()),
         LeaseError::Unknown => HostError::NotFound(error.to_string()),
-        LeaseError::Journal(_) | LeaseError::Original { .. } => HostError::Failed {
-            code: "lease",
-            message: error.to_string(),
-        },
+        LeaseError::Journal(_) | LeaseError::Original { .. } | LeaseError::NotBack { .. } => {
+            HostError::Failed {
+                code: "lease",
+                message: error.to_string(),
+            }
+        }
     }
 }

@@ -1,4 +1,5 @@
-//! What a database has, counted: tables, views, routines, triggers, events, and rows of tables.
+//! What a database has, counted: tables, views, routines, triggers, events, and rows of tables; and
+//! the checksums of its small tables, which reach into every column.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +11,14 @@ use crate::tools::Server;
 const KINDS: [&str; 5] = ["tables", "views", "routines", "triggers", "events"];
 /// Evidence takes 4 KiB a value and 64 pairs: tables are packed into values of this many bytes.
 const PACKED: usize = 4000;
-/// So many values at most. 160 KB hold some 6,000 tables; of more only the sum is kept.
-const VALUES: usize = 40;
-/// The key of each such value, with a number behind it.
+/// So many values of rows at most. 120 KB hold some 4,500 tables; of more only the sum is kept.
+const VALUES: usize = 30;
+/// So many values of checksums at most, for some 2,000 small tables; of more none is kept.
+const SUM_VALUES: usize = 15;
+/// The key of each value of rows, with a number behind it.
 const KEY: &str = "rows-of-tables-";
+/// The key of each value of checksums, with a number behind it.
+const SUM_KEY: &str = "checksums-of-tables-";
 
 /// How many of each kind there are.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -127,36 +132,94 @@ pub(crate) fn record_rows(
         "rows-stood-still",
         if before == after { "yes" } else { "no" },
     );
-    let mut values = vec![String::new()];
-    for (table, rows) in &before.0 {
+    let rows = before.0.iter().map(|(table, rows)| {
         let now = after
             .0
             .get(table)
             .map_or_else(|| "gone".to_owned(), u64::to_string);
         let table = escaped(table);
-        let one = if now == rows.to_string() {
+        if now == rows.to_string() {
             format!("{table}={rows}")
         } else {
             format!("{table}={rows}..{now}")
-        };
+        }
+    });
+    pack(evidence, KEY, VALUES, rows);
+}
+
+/// Packs words into as many values as they need, unless that is more than `most`.
+fn pack(evidence: &mut Evidence, key: &str, most: usize, words: impl Iterator<Item = String>) {
+    let mut values: Vec<String> = Vec::new();
+    for word in words {
         match values.last_mut() {
-            Some(value) if value.is_empty() => *value = one,
-            Some(value) if value.len() + 1 + one.len() <= PACKED => {
+            Some(value) if value.len() + 1 + word.len() <= PACKED => {
                 value.push(' ');
-                value.push_str(&one);
+                value.push_str(&word);
             }
-            Some(_) | None => values.push(one),
+            Some(_) | None => values.push(word),
         }
     }
-    if values.len() > VALUES {
+    if values.len() > most {
         return;
     }
-    for (number, value) in values
-        .iter()
-        .enumerate()
-        .filter(|(_, value)| !value.is_empty())
-    {
-        evidence.set(&format!("{KEY}{}", number + 1), value);
+    for (number, value) in values.iter().enumerate() {
+        evidence.set(&format!("{key}{}", number + 1), value);
+    }
+}
+
+/// The checksums of the tables that are small enough to be read for it.
+///
+/// The same rows have the same checksum only on the same version of the same server.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(crate) struct Checksums(BTreeMap<String, u64>);
+
+impl Checksums {
+    /// Sums them, unless the site does not want that.
+    pub(crate) fn of_small(host: &dyn Host, server: &Server) -> Result<Self> {
+        if host.required("checksums-up-to")? == "0" {
+            return Ok(Self::default());
+        }
+        let said = server
+            .capture("checksum-tables", &[])
+            .context("failed to sum the small tables")?;
+        let sums = said.lines().filter_map(|line| {
+            // `database.table`, and `NULL` for a table that went away meanwhile.
+            let (name, sum) = line.rsplit_once('\t')?;
+            let (_, table) = name.split_once('.')?;
+            Some((escaped(table), sum.trim().parse().ok()?))
+        });
+        Ok(Self(sums.collect()))
+    }
+
+    /// Records those that were the same before and after the dump.
+    pub(crate) fn record(&self, after: &Self, evidence: &mut Evidence) {
+        let steady = self
+            .0
+            .iter()
+            .filter(|(table, sum)| after.0.get(*table) == Some(sum));
+        let words = steady.map(|(table, sum)| format!("{table}={sum}"));
+        pack(evidence, SUM_KEY, SUM_VALUES, words);
+    }
+
+    /// The tables whose contents are not those of the evidence, as phrases, and how many were
+    /// compared. A table that was small then and is not now is not among them.
+    pub(crate) fn against(&self, evidence: &Evidence) -> (Vec<String>, usize) {
+        let kept = evidence
+            .under(SUM_KEY)
+            .flat_map(|(_, packed)| packed.split(' '));
+        let pairs = kept
+            .filter_map(|one| one.rsplit_once('='))
+            .filter_map(|(table, sum)| Some((table, sum.parse::<u64>().ok()?, self.0.get(table)?)));
+        let (mut wrong, mut compared) = (Vec::new(), 0);
+        for (table, kept, found) in pairs {
+            compared += 1;
+            if kept != *found {
+                wrong.push(format!(
+                    "`{table}` has checksum {found} where the backup has {kept}"
+                ));
+            }
+        }
+        (wrong, compared)
     }
 }
 

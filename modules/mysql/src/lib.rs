@@ -10,7 +10,7 @@ mod tools;
 
 use cofferdam_guest_sdk::{Context, DataSet, Error, Evidence, Host, Result, export};
 
-use contents::{Contents, RowCounts};
+use contents::{Checksums, Contents, RowCounts};
 use tools::Server;
 
 /// The artifact of this module.
@@ -31,6 +31,7 @@ impl DataSet for Mysql {
 
         let contents = Contents::count(&server)?;
         let rows_before = RowCounts::of_all(host, &server)?;
+        let sums_before = Checksums::of_small(host, &server)?;
         let dumped = host.step("dump", || {
             let command = server.tools.command("dump");
             host.dump(&*server.pod, &command, &[], ARTIFACT, "application/sql")
@@ -39,6 +40,7 @@ impl DataSet for Mysql {
         let trailer = dumped.require_last_line(TRAILER)?;
         // Counted again: what stood still during the dump can be held against a restore exactly.
         let rows_after = RowCounts::of_all(host, &server)?;
+        let sums_after = Checksums::of_small(host, &server)?;
 
         let mut evidence = Evidence::new()
             .with("server-version", &description.version)
@@ -48,6 +50,7 @@ impl DataSet for Mysql {
             .with("trailer", &trailer);
         contents.record(&mut evidence);
         contents::record_rows(&mut evidence, rows_before.as_ref(), rows_after.as_ref());
+        sums_before.record(&sums_after, &mut evidence);
         let bytes = dumped.moved.bytes;
         dumped.commit(evidence)?;
         host.info(&format!(

@@ -2,9 +2,9 @@
 
 use cofferdam_guest_sdk::{Context, Error, Evidence, Host, Result};
 
-use crate::contents::{Contents, RowCounts};
+use crate::contents::{Checksums, Contents, RowCounts};
 use crate::tools::{Server, Tools};
-use crate::{ARTIFACT, dump_format};
+use crate::{ARTIFACT, Description, dump_format};
 
 pub(crate) fn restore(host: &dyn Host) -> Result<()> {
     let database = host.required("database")?;
@@ -94,6 +94,17 @@ fn compare(
     if let Some(rows) = RowCounts::of_all(host, server)? {
         wrong.extend(rows.against(evidence));
     }
+    let mut summed = String::new();
+    let version = Description::of(server)?.version;
+    if evidence.get("server-version") == Some(&version) {
+        let (differ, compared) = Checksums::of_small(host, server)?.against(evidence);
+        wrong.extend(differ);
+        summed = format!(", with {compared} tables compared by checksum");
+    } else {
+        host.info(&format!(
+            "checksums are not compared: the backup is of another version than `{version}`"
+        ));
+    }
     if !wrong.is_empty() {
         return Err(Error::failed(
             "not-proven",
@@ -114,6 +125,8 @@ fn compare(
             more.join(", ")
         ));
     }
-    host.info(&format!("database `{database}` is as its evidence says"));
+    host.info(&format!(
+        "database `{database}` is as its evidence says{summed}"
+    ));
     Ok(())
 }

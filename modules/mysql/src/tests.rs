@@ -8,6 +8,7 @@ use crate::Mysql;
 const DUMP: &str = "-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\nCREATE TABLE `accounts` (id int);\n-- Dump completed on 2026-11-22 10:00:00\n";
 const CONTENTS: &str = "tables\t2\nviews\t1\nroutines\t0\ntriggers\t1\nevents\t0\n";
 const ROWS: &str = "accounts\t12\nodd\tname\t3\n";
+const SUMS: &str = "system.accounts\t3471928\nsystem.odd\tname\t77\n";
 const MYSQL_CLIENT: &str = "mysql  Ver 8.0.36 for Linux on x86_64 (MySQL Community Server - GPL)\n";
 
 fn world() -> World {
@@ -27,6 +28,7 @@ fn world() -> World {
         )
         .answers("count-contents", [Answer::prints(CONTENTS)])
         .answers("count-rows", [Answer::prints(ROWS)])
+        .answers("checksum-tables", [Answer::prints(SUMS)])
         .answers("dump", [Answer::prints(DUMP)])
         .answers("create-database", [Answer::default()])
         .answers("load", [Answer::default()])
@@ -58,6 +60,10 @@ fn a_backup_keeps_the_dump_and_its_evidence() {
     assert_eq!(value("triggers"), "1");
     assert_eq!(value("rows"), "15");
     assert_eq!(value("rows-of-tables-1"), "accounts=12 odd%09name=3");
+    assert_eq!(
+        value("checksums-of-tables-1"),
+        "accounts=3471928 odd%09name=77"
+    );
     assert_eq!(value("exit-code"), "0");
     assert_eq!(value("bytes"), DUMP.len().to_string());
     assert_eq!(value("trailer"), "-- Dump completed on 2026-11-22 10:00:00");
@@ -156,6 +162,7 @@ fn a_container_with_mariadb_names_only_is_served_by_them() {
         ),
         ("count-contents-mariadb", CONTENTS),
         ("count-rows-mariadb", ROWS),
+        ("checksum-tables-mariadb", SUMS),
         ("dump-mariadb", DUMP),
         ("load-mariadb", ""),
     ] {
@@ -199,7 +206,7 @@ fn each_command_for_mariadb_is_its_twin_with_the_other_program() {
             );
         }
     }
-    assert_eq!(twins, 9);
+    assert_eq!(twins, 10);
 }
 
 #[test]
@@ -208,9 +215,15 @@ fn a_thousand_tables_fit_into_evidence() {
     let rows: String = (0..1000)
         .map(|number| format!("a_table_with_a_long_name_{number}\t{number}\n"))
         .collect();
-    world.answers("count-rows", [Answer::prints(rows)]);
+    let sums: String = (0..1000)
+        .map(|number| format!("system.a_table_with_a_long_name_{number}\t4294967295\n"))
+        .collect();
+    world
+        .answers("count-rows", [Answer::prints(rows)])
+        .answers("checksum-tables", [Answer::prints(sums)]);
     Mysql::backup(&world).expect("the backup");
     let evidence = world.evidence_of("dump.sql").expect("evidence");
+    assert!(evidence.get("checksums-of-tables-10").is_some());
     assert!(evidence.iter().count() <= 64, "{}", evidence.iter().count());
     assert!(evidence.iter().all(|(_, value)| value.len() <= 4096));
     Mysql::restore(&world).expect("the restore");
@@ -241,6 +254,48 @@ fn tables_that_were_written_to_are_not_held_against_a_restore() {
         [Answer::prints("accounts\t14\nodd\tname\t3\n")],
     );
     Mysql::restore(&world).expect("the restore");
+}
+
+#[test]
+fn another_checksum_is_not_a_restore_on_the_same_server_only() {
+    let world = with_backup(DUMP);
+    let other = SUMS.replace("77", "78");
+    world.answers("checksum-tables", [Answer::prints(other)]);
+    check_refused(
+        Mysql::restore(&world),
+        "`odd%09name` has checksum 78 where the backup has 77",
+    );
+    // Checksums of different versions say nothing.
+    world.answers(
+        "describe",
+        [Answer::prints("8.4.2\tutf8mb4\tutf8mb4_0900_ai_ci\n")],
+    );
+    Mysql::restore(&world).expect("the restore");
+    assert!(world.logged(Level::Info, "checksums are not compared"));
+}
+
+#[test]
+fn a_table_that_was_written_to_or_has_grown_is_not_held_to_a_checksum() {
+    let world = world();
+    let later = Answer::prints(SUMS.replace("3471928", "1"));
+    world.answers("checksum-tables", [Answer::prints(SUMS), later]);
+    Mysql::backup(&world).expect("the backup");
+    let evidence = world.evidence_of("dump.sql").expect("evidence");
+    assert_eq!(evidence.get("checksums-of-tables-1"), Some("odd%09name=77"));
+    world.answers("checksum-tables", [Answer::prints("system.accounts\t5\n")]);
+    Mysql::restore(&world).expect("the restore");
+    assert!(world.logged(Level::Info, "0 tables compared by checksum"));
+}
+
+#[test]
+fn checksums_are_left_out_where_the_site_does_not_want_them() {
+    let world = world();
+    world.parameter("checksums-up-to", "0");
+    Mysql::backup(&world).expect("the backup");
+    Mysql::restore(&world).expect("the restore");
+    assert!(!world.was_asked("run server checksum-tables"));
+    let evidence = world.evidence_of("dump.sql").expect("evidence");
+    assert_eq!(evidence.get("checksums-of-tables-1"), None);
 }
 
 #[test]

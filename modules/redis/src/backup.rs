@@ -83,7 +83,7 @@ fn save(host: &dyn Host, server: &Server) -> Result<Info> {
         if is_busy(&server.info()?) {
             return Ok(None);
         }
-        let said = server.pod.capture("save", &[])?;
+        let said = server.ask("save", &[])?;
         let said = said.trim();
         if said.starts_with("Background saving started") {
             return Ok(Some(()));

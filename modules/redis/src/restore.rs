@@ -24,6 +24,7 @@ pub(crate) fn restore(host: &dyn Host) -> Result<()> {
     let target = host.target("server")?;
     let server = Server::find(host, &*target)?;
     server.check_place(host)?;
+    server.check_append_only_place(host)?;
     let there = server.info()?.keys();
     if there.all > 0 {
         host.warn(&format!(

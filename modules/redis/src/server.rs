@@ -64,20 +64,33 @@ impl Server {
         Self::find(host, target)
     }
 
+    /// Runs a command of the manifest and gives the server's answer, unless it is a refusal.
+    pub(crate) fn ask(&self, command: &str, holes: &[(&str, &str)]) -> Result<String> {
+        let said = self.pod.capture(command, holes)?;
+        refusal(&said, "").map_or(Ok(said), Err)
+    }
+
     pub(crate) fn info(&self) -> Result<Info> {
-        Info::parse(&self.pod.capture("info", &[])?)
+        Info::parse(&self.ask("info", &[])?)
     }
 
     /// What `CONFIG GET` answers: empty for a setting that is set to nothing.
     pub(crate) fn setting(&self, name: &str) -> Result<String> {
-        let said = self.pod.capture("get-setting", &[("setting", name)])?;
-        let mut lines = said.lines().map(str::trim);
-        match lines.next() {
-            Some(first) if first == name => Ok(lines.next().unwrap_or_default().to_owned()),
-            Some("") | None => Err(Error::failed(
+        self.known_setting(name)?.ok_or_else(|| {
+            Error::failed(
                 "unknown-answer",
                 format!("the server knows no setting `{name}`"),
-            )),
+            )
+        })
+    }
+
+    /// The same; `None` for a setting that this version of the server does not have.
+    fn known_setting(&self, name: &str) -> Result<Option<String>> {
+        let said = self.ask("get-setting", &[("setting", name)])?;
+        let mut lines = said.lines().map(str::trim);
+        match lines.next() {
+            Some(first) if first == name => Ok(Some(lines.next().unwrap_or_default().to_owned())),
+            Some("") | None => Ok(None),
             Some(first) => Err(Error::failed(
                 "unknown-answer",
                 format!("the server answered `{first}` to `CONFIG GET {name}`"),
@@ -100,9 +113,31 @@ impl Server {
         ))
     }
 
+    /// Refuses a server whose append-only file is not where this module sets it aside: it would be
+    /// loaded in the place of the dump.
+    pub(crate) fn check_append_only_place(&self, host: &dyn Host) -> Result<()> {
+        for (setting, parameter) in [
+            ("appendfilename", "append-only-file"),
+            ("appenddirname", "append-only-folder"),
+        ] {
+            let expected = host.required(parameter)?;
+            if let Some(name) = self.known_setting(setting)?
+                && name != expected
+            {
+                return Err(Error::failed(
+                    "other-place",
+                    format!(
+                        "the server's `{setting}` is `{name}`, but this data set is bound to `{expected}`: set parameter `{parameter}`"
+                    ),
+                ));
+            }
+        }
+        Ok(())
+    }
+
     /// Sends a command that answers with one line, which must begin with `good`.
     pub(crate) fn tell(&self, command: &str, good: &str) -> Result<()> {
-        let said = self.pod.capture(command, &[])?;
+        let said = self.ask(command, &[])?;
         if said.trim().starts_with(good) {
             return Ok(());
         }
@@ -134,6 +169,9 @@ fn look(target: &dyn Target) -> Result<Look> {
         ));
     };
     let said = String::from_utf8_lossy(&outcome.stdout).into_owned();
+    if let Some(refused) = refusal(&said, &outcome.stderr) {
+        return Err(refused);
+    }
     if outcome.exit_code != 0 || said.starts_with("LOADING") {
         let words = format!("{} {}", said.trim(), outcome.stderr.trim());
         return Ok(Look::NotYet(words.trim().to_owned()));
@@ -143,4 +181,56 @@ fn look(target: &dyn Target) -> Result<Look> {
         return Ok(Look::NotYet("it is loading".to_owned()));
     }
     Ok(Look::Loaded(Server { pod }))
+}
+
+/// What a server or its client program will refuse tomorrow too, with what to do about it.
+fn refusal(said: &str, stderr: &str) -> Option<Error> {
+    let first = said.lines().next().unwrap_or_default().trim();
+    let complaint = stderr.lines().next().unwrap_or_default().trim();
+    let (code, text) = if complaint.contains("AUTH failed") && first.starts_with("NOAUTH")
+        || first.starts_with("WRONGPASS")
+    {
+        (
+            "wrong-password",
+            format!(
+                "the server takes neither this user nor this password ({complaint}): look at the secret `password`, and at the parameters `login` and `user`"
+            ),
+        )
+    } else if first.starts_with("NOAUTH") {
+        (
+            "no-password",
+            format!("the server wants a password (`{first}`): bind the secret `password`"),
+        )
+    } else if first.starts_with("NOPERM") {
+        (
+            "not-permitted",
+            format!(
+                "the server does not let this user do that (`{first}`): it needs INFO, CONFIG GET, CONFIG SET and BGSAVE"
+            ),
+        )
+    } else if first.starts_with("ERR unknown command") {
+        (
+            "unknown-command",
+            format!(
+                "the server answered `{first}`: where its configuration has `rename-command`, set the parameters `info-command`, `config-command` and `save-command`"
+            ),
+        )
+    } else if complaint.contains("SSL_") || complaint.contains("Invalid CA Certificate") {
+        (
+            "tls-failed",
+            format!(
+                "there is no TLS with the server (`{complaint}`): look at the parameters `encryption` and `ca-file`"
+            ),
+        )
+    } else if complaint.starts_with("Unrecognized option") {
+        (
+            "old-client",
+            format!(
+                "the container's `redis-cli` says `{complaint}`: it is too old for the parameters `encryption` and `login`, or was built without TLS"
+            ),
+        )
+    } else {
+        return None;
+    };
+    Some(Error::failed(code, text))
 }

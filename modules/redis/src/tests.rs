@@ -10,6 +10,7 @@ use cofferdam_guest_sdk::{DataSet, Error, Evidence, Level};
 use crate::Redis;
 use crate::rdb::tests::REAL;
 
+mod access;
 mod backup;
 mod restore;
 
@@ -149,6 +150,10 @@ fn world_with(server: Simulated) -> (World, Rc<RefCell<Simulated>>) {
             "appendonly" => if server.append_only { "yes" } else { "no" }.to_owned(),
             "dir" => "/var/lib/redis/data".to_owned(),
             "dbfilename" => "dump.rdb".to_owned(),
+            "appendfilename" => "appendonly.aof".to_owned(),
+            // Redis 6 does not know it, and answers with nothing.
+            "appenddirname" if server.version.starts_with('6') => return Answer::prints("\n"),
+            "appenddirname" => "appendonlydir".to_owned(),
             other => panic!("nobody asks for {other}"),
         };
         Answer::prints(format!("{name}\n{value}\n"))

@@ -5,6 +5,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use local_cluster::client::Client;
+use local_cluster::demo::{self, Era};
 use local_cluster::faults::{Fault, Rule};
 use local_cluster::{Cluster, Options};
 use tempfile::TempDir;
@@ -14,14 +15,33 @@ use crate::answer::Answer;
 /// The namespace of the demo application.
 pub const NAMESPACE: &str = "3scale";
 
+/// The repository's password.
+const PASSWORD: &str = "correct horse battery staple\n";
+
 /// The objects of the demo application that every site starts with.
 const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../local-cluster/demo");
 
-/// How much of the demo application a story needs.
+/// How much of the demo application a story needs. Databases take their time to come up, the more
+/// the more of them come at once: a story starts no workload that it does not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Part {
+    /// Every workload.
     All,
-    Objects,
+    /// These workloads, with all Secrets, ConfigMaps, claims and services.
+    Workloads(&'static [&'static str]),
+}
+
+impl Part {
+    /// Whether a document of the demo's YAML belongs to it.
+    fn has(self, document: &str) -> bool {
+        let name = |name: &&str| document.contains(&format!("\nmetadata:\n  name: {name}\n"));
+        match self {
+            Self::All => true,
+            Self::Workloads(names) => {
+                !document.contains("\nkind: Deployment\n") || names.iter().any(name)
+            }
+        }
+    }
 }
 
 /// A site as a user has it.
@@ -52,13 +72,48 @@ impl Site {
     /// A site whose application is only Secrets and ConfigMaps: for stories about the repository.
     #[track_caller]
     pub fn with_objects_only() -> Self {
-        Self::given_or_local(Part::Objects)
+        Self::given_or_local(Part::Workloads(&[]))
     }
 
-    /// A site on a local cluster: for stories that need a fault injected.
+    /// A site with a whole 3scale of one era. OpenShift's kinds are on the local cluster only.
     #[track_caller]
-    pub fn local() -> Self {
-        Self::on_local(Part::All)
+    pub fn of_era(era: Era) -> Self {
+        let cluster = Self::start_cluster();
+        let kubeconfig = cluster.kubeconfig().to_owned();
+        let site = Self::bare(Some(cluster), kubeconfig);
+        site.kubectl_fed(&["apply", "-f", "-"], &demo::manifests_of(era, "none"));
+        site.wait_for_workloads(NAMESPACE, era);
+        site
+    }
+
+    /// Waits until all workloads of a 3scale are available.
+    #[track_caller]
+    pub fn wait_for_workloads(&self, namespace: &str, era: Era) {
+        let kind = match era {
+            Era::A => "deploymentconfig",
+            Era::B | Era::C => "deployment",
+        };
+        self.kubectl(&[
+            "wait",
+            "--for=condition=Available",
+            kind,
+            "--all",
+            "--timeout=180s",
+            "--namespace",
+            namespace,
+        ]);
+    }
+
+    /// A site with these workloads only.
+    #[track_caller]
+    pub fn with(workloads: &'static [&'static str]) -> Self {
+        Self::given_or_local(Part::Workloads(workloads))
+    }
+
+    /// A site on a local cluster with these workloads: for stories that need a fault injected.
+    #[track_caller]
+    pub fn local_with(workloads: &'static [&'static str]) -> Self {
+        Self::on_local(Part::Workloads(workloads))
     }
 
     fn given_or_local(part: Part) -> Self {
@@ -68,8 +123,8 @@ impl Site {
         }
     }
 
-    fn on_local(part: Part) -> Self {
-        let cluster = Cluster::start(Options {
+    fn start_cluster() -> Cluster {
+        Cluster::start(Options {
             binary: needed("COFFERDAM_TEST_LOCAL_CLUSTER"),
             layer: needed("COFFERDAM_TEST_LAYER"),
             state: None,
@@ -77,7 +132,11 @@ impl Site {
             save_templates: None,
             namespace: NAMESPACE.to_owned(),
         })
-        .expect("a local cluster");
+        .expect("a local cluster")
+    }
+
+    fn on_local(part: Part) -> Self {
+        let cluster = Self::start_cluster();
         let kubeconfig = cluster.kubeconfig().to_owned();
         Self::on(Some(cluster), kubeconfig, part)
     }
@@ -94,7 +153,7 @@ impl Site {
             kubeconfig,
             folder,
         };
-        site.write("password", "correct horse battery staple\n");
+        site.write("password", PASSWORD);
         site
     }
 
@@ -111,20 +170,19 @@ impl Site {
             file.extension()
                 .is_some_and(|extension| extension == "yaml")
         });
-        if part == Part::Objects {
-            // Namespace, Secrets, ConfigMaps: what comes before `30-databases.yaml`.
-            files.retain(|file| {
-                file.file_name()
-                    .is_some_and(|name| name < std::ffi::OsStr::new("30"))
-            });
-        }
         for file in &files {
             let yaml = std::fs::read_to_string(file)
                 .expect("the demo's YAML")
                 .replace("${COFFERDAM_TEST_IMAGE}", &image);
-            site.kubectl_fed(&["apply", "-f", "-"], &yaml);
+            let documents: Vec<&str> = yaml
+                .split("\n---\n")
+                .filter(|document| part.has(document))
+                .collect();
+            if !documents.is_empty() {
+                site.kubectl_fed(&["apply", "-f", "-"], &documents.join("\n---\n"));
+            }
         }
-        if part == Part::All {
+        if part != Part::Workloads(&[]) {
             site.kubectl(&[
                 "wait",
                 "--for=condition=Available",
@@ -134,6 +192,12 @@ impl Site {
             ]);
         }
         site
+    }
+
+    /// The same cluster for another story: a new folder, so no runs, no repository, no files.
+    pub fn begin_anew(&mut self) {
+        self.folder = tempfile::tempdir().expect("a folder");
+        self.write("password", PASSWORD);
     }
 
     /// Puts a file beside the application file.
@@ -201,6 +265,61 @@ impl Site {
         self.cofferdam(&words)
     }
 
+    /// Runs a shell script in which the repository's folder is a disk of its own, so small that it
+    /// runs full. `size` is as for a tmpfs; `$0` is the product. What the script is to tell it
+    /// writes to files in the site's folder, where it begins.
+    pub fn on_a_small_disk(&self, size: &str, script: &str) -> Answer {
+        let product = self.command(&[]);
+        std::fs::create_dir_all(self.repository()).expect("a folder");
+        let disk = format!("mount -t tmpfs -o size={size} none \"$COFFERDAM_REPOSITORY\"");
+        let mut command = Command::new("unshare");
+        if !nix::unistd::geteuid().is_root() {
+            command.arg("--map-root-user");
+        }
+        command
+            .args(["--mount", "sh", "-euc", &format!("{disk}\n{script}")])
+            .arg(product.get_program())
+            .current_dir(self.folder.path())
+            .stdin(Stdio::null());
+        for (name, value) in product.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let output = command.output().expect("unshare starts");
+        Answer::new(format!("on a disk of {size}: {script}"), &output)
+    }
+
+    /// Calls the product on a terminal where somebody types `keys`. What was shown is one text.
+    pub fn on_a_terminal(&self, words: &[&str], keys: &str) -> Answer {
+        let product = self.command(words);
+        let mut line = vec![product.get_program().to_string_lossy().into_owned()];
+        line.extend(words.iter().map(|word| format!("'{word}'")));
+        let mut command = Command::new("script");
+        command
+            .args(["--quiet", "--return", "--echo", "never", "--command"])
+            .arg(line.join(" "))
+            .arg("/dev/null")
+            .current_dir(self.folder.path())
+            .env("TERM", "dumb")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        for (name, value) in product.get_envs() {
+            match value {
+                Some(value) => command.env(name, value),
+                None => command.env_remove(name),
+            };
+        }
+        let mut child = command.spawn().expect("script starts");
+        let mut stdin = child.stdin.take().expect("stdin");
+        std::io::Write::write_all(&mut stdin, keys.as_bytes()).expect("typed");
+        let output = child.wait_with_output().expect("script ends");
+        drop(stdin);
+        Answer::new(format!("on a terminal: {}", words.join(" ")), &output)
+    }
+
     /// Starts the product and leaves it running.
     pub fn begin(&self, words: &[&str]) -> Child {
         self.command(words)
@@ -252,6 +371,32 @@ impl Site {
             .as_ref()
             .expect("this story needs the local cluster")
             .client()
+    }
+
+    /// Every object of the namespace with its version: equal before and after where nothing was
+    /// changed.
+    #[track_caller]
+    pub fn versions(&self) -> String {
+        self.kubectl(&[
+            "get",
+            "secrets,configmaps,deployments,pods,services,persistentvolumeclaims",
+            "-o",
+            "jsonpath={range .items[*]}{.kind} {.metadata.name} {.metadata.resourceVersion}{'\\n'}{end}",
+        ])
+    }
+
+    /// All that the product did to the cluster, as far as a request shows it: commands in pods, and
+    /// changes. `None` where the cluster is not ours to ask.
+    #[track_caller]
+    pub fn deeds(&self) -> Option<Vec<String>> {
+        let seen = self.cluster.as_ref()?.client().seen().expect("requests");
+        let deeds = seen
+            .into_iter()
+            .filter(|request| !request.agent.starts_with("kubectl"))
+            .filter(|request| request.method != "GET" || request.path.contains("/exec"))
+            .filter(|request| !request.path.contains("selfsubjectaccessreviews"))
+            .map(|request| format!("{} {}", request.method, request.path));
+        Some(deeds.collect())
     }
 
     /// Orders a fault until the guard is dropped.

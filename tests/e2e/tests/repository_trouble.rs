@@ -55,8 +55,84 @@ fn a_flipped_byte_in_a_pack_is_found_by_check_and_by_verify() {
             .is_some_and(|findings| !findings.is_empty()),
         "{report}"
     );
-    let _verified = site.report(&["verify", "latest"]).exits(1);
-    let _restored = site.report(&["restore", "latest", "--yes"]).exits(1);
+    let before = site.versions();
+    let verify: &[&str] = &["verify", "latest"];
+    for words in [verify, &["restore", "latest", "--yes"]] {
+        let failed = site.report(words).exits(1);
+        let failure = failed.data_set("objects")["failure"].clone();
+        assert!(
+            failure["hint"]
+                .as_str()
+                .is_some_and(|hint| hint.contains("repository check --read-data")),
+            "{failed}"
+        );
+    }
+    assert_eq!(site.versions(), before, "damaged bytes reached the cluster");
+}
+
+/// A ConfigMap that no compressor makes small, as one of the data set.
+const LARGE: &str = "    - name: objects
+      module: { name: kube-objects }
+      parameters: { secrets: [], configmaps: [large] }
+";
+
+/// Hex digits without a pattern: half of what it is long stays after compression.
+fn noise(length: usize) -> String {
+    use std::fmt::Write;
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut text = String::new();
+    while text.len() < length {
+        // Xorshift: the same in every run.
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        write!(text, "{state:016x}").expect("a string takes all");
+    }
+    text
+}
+
+#[test]
+fn a_full_repository_is_said_with_the_way_out_and_what_it_keeps_stays_whole() {
+    let site = Site::with_objects_only();
+    let map = format!(
+        "{{\"apiVersion\":\"v1\",\"kind\":\"ConfigMap\",\"metadata\":{{\"name\":\"large\"}},\"data\":{{\"noise\":\"{}\"}}}}",
+        noise(900_000)
+    );
+    // Created, not applied: an applied object would hold its text twice.
+    site.kubectl_fed(&["create", "-f", "-"], &map);
+    site.application(LARGE);
+    let _written = site.cofferdam(&["policy", "init"]).exits(0);
+    let answer = site
+        .on_a_small_disk(
+            "256k",
+            r#"
+            "$0" repository init > init.txt
+            "$0" backup --output json > full.json && echo "it had room" && exit 9
+            "$0" list --output json > list.json
+            "$0" repository check --read-data > check.txt
+            mount -o remount,size=16m "$COFFERDAM_REPOSITORY"
+            "$0" backup --output json > roomy.json
+            "$0" verify latest > verify.txt
+            "$0" list --output json
+            "#,
+        )
+        .exits(0)
+        .says("make room");
+    let read = |name: &str| -> serde_json::Value {
+        serde_json::from_slice(&std::fs::read(site.path(name)).expect("written")).expect("JSON")
+    };
+    let full = read("full.json");
+    let failure = &full["dataSets"][0]["failure"];
+    assert_eq!(failure["blame"], "world", "{full}");
+    assert!(
+        failure["message"]
+            .as_str()
+            .is_some_and(|message| message.contains("No space left on device")),
+        "{full}"
+    );
+    assert_eq!(read("list.json")["runs"], serde_json::json!([]));
+    assert_eq!(answer.json()["runs"][0]["run"], read("roomy.json")["run"]);
+    assert_eq!(answer.json()["runs"][0]["whole"], true);
 }
 
 #[test]
@@ -67,6 +143,7 @@ fn a_wrong_password_is_the_users_move() {
         .cofferdam(&["list"])
         .exits(2)
         .says("password")
+        .says("hint")
         .never_says("correct horse");
 }
 

@@ -1,6 +1,6 @@
-//! Asks for what its manifest does not declare, and returns the answer.
+//! Asks for what its manifest does not declare, and returns the answer, or goes on without.
 
-use cofferdam_guest_sdk::{DataSet, Error, Host, Result};
+use cofferdam_guest_sdk::{DataSet, Error, Evidence, Host, Result, WhenPresent};
 
 struct Module;
 
@@ -17,6 +17,10 @@ impl DataSet for Module {
             "verb" => host.apply_object("configuration", "{}"),
             "target" => host.target("neighbour").map(drop),
             "rollout" => server.restart(),
+            "replicas" => server.set_replicas(0),
+            "template" => host
+                .process_template("application", "template.json", WhenPresent::Replace)
+                .map(drop),
             "dash" => pod.run("say", &[("word", "--version")]).map(drop),
             "type" => pod
                 .run("say", &[("word", "hello"), ("count", "10")])
@@ -29,6 +33,12 @@ impl DataSet for Module {
                 .pod()?
                 .run("say", &[("word", "hello")])
                 .map(drop),
+            "target-and-goes-on" => {
+                let _refused = host.target("neighbour");
+                let mut artifact = host.create_artifact("part", "text/plain")?;
+                artifact.write(b"what could be had")?;
+                artifact.commit(&Evidence::default())
+            }
             other => Err(Error::invalid(format!(
                 "there is nothing called `{other}` to ask for"
             ))),

@@ -31,6 +31,7 @@ mod managed_fields;
 mod objects;
 mod patch_apply;
 mod patch_strategic;
+mod protobuf;
 mod request;
 mod resources;
 mod seen;

@@ -13,7 +13,7 @@ use crate::resources::Resource;
 use crate::settling::settle;
 use crate::status::{ApiError, ApiResult};
 use crate::store::{Refusal, Store};
-use crate::{patch_apply, patch_strategic, validation};
+use crate::{patch_apply, patch_strategic, protobuf, validation};
 
 /// A body and how it is to be read.
 #[derive(Debug, Clone, Copy)]
@@ -34,6 +34,10 @@ impl Body<'_> {
 
     /// The body as an object of a resource.
     pub(crate) fn parse(&self, resource: &Resource) -> ApiResult<Value> {
+        if self.media_type() == protobuf::MEDIA_TYPE {
+            let object = protobuf::read(self.bytes).map_err(ApiError::bad_request)?;
+            return validation::check_kind(resource, &object).map(|()| object);
+        }
         validation::parse(resource, self.bytes, self.is_yaml())
     }
 

@@ -35,7 +35,8 @@ pub(crate) fn parse(resource: &Resource, body: &[u8], yaml: bool) -> ApiResult<V
     Ok(object)
 }
 
-fn check_kind(resource: &Resource, object: &Value) -> ApiResult<()> {
+/// Whether an object is of the resource's kind, or does not say.
+pub(crate) fn check_kind(resource: &Resource, object: &Value) -> ApiResult<()> {
     let (kind, version) = (
         document::text(object, "/kind"),
         document::text(object, "/apiVersion"),

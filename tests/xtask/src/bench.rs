@@ -1,8 +1,7 @@
 //! `cargo xtask bench`: what the product must reach, measured against what people use today.
 //!
 //! Both sides of a pair run in the same run, alternating, and their medians are compared. What is not
-//! reached or not measured is in the table all the same, with the reason. Nothing is ever rounded into
-//! a goal.
+//! reached is in the table all the same. Nothing is ever rounded into a goal.
 
 mod dump;
 mod ground;
@@ -52,7 +51,11 @@ pub(crate) fn command(
     let mut table = start::measure(&ground, *progress)?;
     table.extend(transfer::backup(&ground, arguments.rounds, *progress)?);
     table.extend(transfer::restore(&ground, arguments.rounds, *progress)?);
-    table.push(transfer::without_module());
+    table.push(transfer::with_and_without_module(
+        &ground,
+        arguments.rounds,
+        *progress,
+    )?);
     table.extend(memory::compare(&ground, arguments.memory_size, *progress)?);
     ground.stop()?;
     output::print(&match arguments.output {
@@ -68,14 +71,11 @@ fn text(measurements: &[Measurement]) -> String {
     table.load_style(UTF8_HORIZONTAL_ONLY);
     table.set_header(["name", "against", "ratio", "goal", "met", "measured"]);
     for one in measurements {
-        let ratio = one
-            .ratio
-            .map_or_else(|| "-".to_owned(), |ratio| format!("{ratio:.3}"));
         let met = if one.met { "yes" } else { "NO" };
         table.add_row([
             &one.name,
             &one.against,
-            &ratio,
+            &format!("{:.3}", one.ratio),
             &format!("{:.2}", one.goal),
             met,
             &one.measured,

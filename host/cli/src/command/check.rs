@@ -16,7 +16,7 @@ struct Checked {
 }
 
 pub(super) async fn run(settings: &Settings, only: &[DataSetName]) -> Result<Exit> {
-    let prepared = site::prepared(settings, only).await?;
+    let mut prepared = site::bound(settings, site::application(settings)?, only).await?;
     let names: Vec<String> = prepared
         .data_sets
         .iter()
@@ -26,6 +26,24 @@ pub(super) async fn run(settings: &Settings, only: &[DataSetName]) -> Result<Exi
         "application",
         format!("`{}` with {}", prepared.application.name, names.join(", ")),
     )];
+    for external in &prepared.external {
+        findings.push(Finding::warning(
+            external.name.to_string(),
+            external.state(),
+            "bind a module to it, or know that every run ends with exit code 4",
+        ));
+    }
+    match site::know_era(settings, &mut prepared).await {
+        Ok(()) => {
+            let era = prepared.era.as_ref();
+            findings.extend(era.map(|era| Finding::ok("era", era.to_string())));
+            for warning in &prepared.warnings {
+                let hint = "see `cofferdam init threescale --help`";
+                findings.push(Finding::warning("era", warning.clone(), hint));
+            }
+        }
+        Err(error) => findings.push(failed("era", &error)),
+    }
     findings.push(match site::repository(settings).await {
         Ok(repository) => Finding::ok("repository", format!("{} opens", repository.location())),
         Err(error) => failed("repository", &error),

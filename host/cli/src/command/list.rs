@@ -1,6 +1,7 @@
 //! `cofferdam list`
 
 use anyhow::Result;
+use cofferdam_runs::application::External;
 use cofferdam_runs::run::{KeptRun, kept_runs};
 use serde::Serialize;
 
@@ -24,6 +25,8 @@ pub(super) struct Row {
     /// Whether every data set of the application is there. Each one that is there is whole.
     whole: bool,
     missing: Vec<String>,
+    /// What was covered by nobody.
+    external: Vec<External>,
     pub(super) data_sets: Vec<DataSetRow>,
 }
 
@@ -64,8 +67,9 @@ impl From<&KeptRun> for Row {
             application: run.application.clone(),
             namespace: run.namespace.clone(),
             started: run.started,
-            whole: run.missing.is_empty(),
+            whole: run.missing.is_empty() && run.external.is_empty(),
             missing: run.missing.clone(),
+            external: run.external.clone(),
             data_sets: data_sets.collect(),
         }
     }
@@ -86,11 +90,14 @@ pub(super) async fn run(settings: &Settings) -> Result<Exit> {
                 .iter()
                 .filter(|data_set| data_set.proofs > 0)
                 .count();
-            let missing = if run.whole {
-                String::new()
-            } else {
-                format!("without {}", run.missing.join(", "))
-            };
+            let external: Vec<&str> = run.external.iter().map(|one| one.name.as_str()).collect();
+            let mut missing = Vec::new();
+            if !run.missing.is_empty() {
+                missing.push(format!("without {}", run.missing.join(", ")));
+            }
+            if !external.is_empty() {
+                missing.push(format!("external, not covered: {}", external.join(", ")));
+            }
             vec![
                 run.run.clone(),
                 run.application.clone(),
@@ -98,12 +105,12 @@ pub(super) async fn run(settings: &Settings) -> Result<Exit> {
                 format!(
                     "{} of {}",
                     run.data_sets.len(),
-                    run.data_sets.len() + run.missing.len()
+                    run.data_sets.len() + run.missing.len() + run.external.len()
                 ),
                 format!("{proven} proven"),
                 total(|data_set| data_set.bytes),
                 total(|data_set| data_set.stored_bytes),
-                missing,
+                missing.join("; "),
             ]
         });
         table(

@@ -3,7 +3,10 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use cofferdam_engine::manifest::Setting;
 use cofferdam_engine::{Capability, Module, pack};
+use cofferdam_policy::name::ObjectName;
+use cofferdam_policy::request::Value;
 use cofferdam_runs::application::ModuleReference;
 use serde::Serialize;
 use serde_json::json;
@@ -127,7 +130,14 @@ fn inspect(settings: &Settings, name: &str) -> Result<Exit> {
         targets: manifest
             .targets
             .iter()
-            .map(|(role, summary)| (role.to_string(), summary.clone()))
+            .map(|(role, summary)| {
+                let may_lack = if manifest.optional_targets.contains(role) {
+                    " (may be left unbound)"
+                } else {
+                    ""
+                };
+                (role.to_string(), format!("{summary}{may_lack}"))
+            })
             .collect(),
         parameters: manifest
             .parameters
@@ -135,18 +145,38 @@ fn inspect(settings: &Settings, name: &str) -> Result<Exit> {
             .map(|(name, parameter)| ParameterRow {
                 name: name.to_string(),
                 summary: parameter.summary.clone(),
-                default: parameter.default.as_ref().map(ToString::to_string),
+                default: parameter.default.as_ref().map(as_written),
             })
             .collect(),
         secrets: manifest
             .secrets
             .iter()
-            .map(|(handle, summary)| (handle.to_string(), summary.clone()))
+            .map(|(handle, summary)| {
+                let may_lack = if manifest.optional_secrets.contains(handle) {
+                    " (may be left unbound)"
+                } else {
+                    ""
+                };
+                (handle.to_string(), format!("{summary}{may_lack}"))
+            })
             .collect(),
         capabilities: manifest.capabilities(),
     };
     show(settings.format, &inspected, text)?;
     Ok(Exit::Done)
+}
+
+/// A value as an application file has it: durations as people write them, lists as YAML.
+pub(super) fn as_written(setting: &Setting) -> String {
+    match setting {
+        Setting::Value(Value::Duration(duration)) => jiff::SignedDuration::try_from(*duration)
+            .map_or_else(|_| setting.to_string(), |signed| format!("{signed:#}")),
+        Setting::Value(_) => setting.to_string(),
+        Setting::ObjectNames(names) => {
+            let names: Vec<&str> = names.iter().map(ObjectName::as_str).collect();
+            format!("[{}]", names.join(", "))
+        }
+    }
 }
 
 fn find(settings: &Settings, name: &str) -> Result<Module> {
@@ -251,4 +281,21 @@ fn pack_file(settings: &Settings, wasm: &Path, manifest: &Path, to: &Path) -> Re
         )
     })?;
     Ok(Exit::Done)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_default_is_shown_so_that_it_can_be_written() {
+        let duration =
+            |seconds| Setting::Value(Value::Duration(std::time::Duration::from_secs(seconds)));
+        assert_eq!(as_written(&duration(1800)), "30m");
+        assert_eq!(as_written(&duration(5400)), "1h 30m");
+        assert_eq!(as_written(&Setting::Value(Value::Integer(6379))), "6379");
+        let names = ["a", "b"].map(|name| name.parse().expect("a name"));
+        assert_eq!(as_written(&Setting::ObjectNames(names.into())), "[a, b]");
+        assert_eq!(as_written(&Setting::ObjectNames(Vec::new())), "[]");
+    }
 }

@@ -6,7 +6,7 @@ use cofferdam_policy::{Denied, Pin, smallest_policy};
 use serde::Serialize;
 use serde_json::json;
 
-use crate::arguments::{PinArgument, Policy};
+use crate::arguments::{Elsewhere, PinArgument, Policy};
 use crate::output::{clean, show};
 use crate::report::{Exit, Usage};
 use crate::settings::Settings;
@@ -14,13 +14,25 @@ use crate::site;
 
 pub(super) async fn run(settings: &Settings, policy: &Policy) -> Result<Exit> {
     match policy {
-        Policy::Init { pin, force } => init(settings, *pin, *force).await,
+        Policy::Init {
+            pin,
+            force,
+            elsewhere,
+        } => init(settings, *pin, *force, elsewhere).await,
         Policy::Check => check(settings).await,
     }
 }
 
-async fn init(settings: &Settings, pin: PinArgument, force: bool) -> Result<Exit> {
-    let prepared = site::prepared(settings, &[]).await?;
+async fn init(
+    settings: &Settings,
+    pin: PinArgument,
+    force: bool,
+    elsewhere: &Elsewhere,
+) -> Result<Exit> {
+    // The policy of the site is what is about to be written: the base lets the host look.
+    let base = cofferdam_policy::Policy::parse(&[])?;
+    let application = site::moved(settings, elsewhere, &base).await?;
+    let prepared = site::bound(settings, application, &[]).await?;
     let pin = match pin {
         PinArgument::Name => Pin::Name,
         PinArgument::Version => Pin::Version,
@@ -69,7 +81,7 @@ impl From<Denied> for Refusal {
 
 async fn check(settings: &Settings) -> Result<Exit> {
     let policy = site::policy(settings)?;
-    let prepared = site::prepared(settings, &[]).await?;
+    let prepared = site::bound(settings, site::application(settings)?, &[]).await?;
     let inspection = policy.inspect(&prepared.grants());
     let mut findings = policy.findings();
     for finding in inspection.findings {

@@ -3,7 +3,9 @@
 use std::io::IsTerminal;
 
 use anyhow::Result;
+use cofferdam_policy::name::Namespace;
 use cofferdam_policy::request::RunKind;
+use cofferdam_runs::elsewhere::{ElsewhereError, Lead, LeadsTo, leads, listed};
 use cofferdam_runs::plan::{Plan, Prepared};
 use cofferdam_runs::run::{RunError, choose};
 
@@ -14,7 +16,10 @@ use crate::site;
 
 pub(super) async fn run(settings: &Settings, restore: &Restore) -> Result<Exit> {
     let choice = super::choice(&restore.run)?;
-    let prepared = site::prepared(settings, &restore.selection.only).await?;
+    let policy = site::policy(settings)?;
+    let application = site::moved(settings, &restore.elsewhere, &policy).await?;
+    let mut prepared = site::bound(settings, application, &restore.selection.only).await?;
+    site::know_era(settings, &mut prepared).await?;
     let wanted: Vec<_> = prepared
         .data_sets
         .iter()
@@ -22,7 +27,7 @@ pub(super) async fn run(settings: &Settings, restore: &Restore) -> Result<Exit> 
         .collect();
     let runner = site::runner(settings, &restore.pace).await?;
     let kept = runner.repository.list().await?;
-    let (from, _) = choose(
+    let (from, snapshots) = choose(
         kept,
         &prepared.application,
         &wanted,
@@ -30,6 +35,17 @@ pub(super) async fn run(settings: &Settings, restore: &Restore) -> Result<Exit> 
         &choice,
     )
     .map_err(RunError::from)?;
+    if let Some(origin) = prepared.application.origin.clone() {
+        let namespace = prepared.application.namespace.clone();
+        let leads = leads(&runner.repository, &snapshots, &origin, &namespace).await?;
+        prepared.warnings.push(format!(
+            "restored elsewhere: from namespace `{origin}` into `{namespace}`"
+        ));
+        let accepted = restore.accept_source_hosts || restore.dry_run;
+        prepared
+            .warnings
+            .extend(of_leads(leads, &origin, &namespace, accepted)?);
+    }
     if restore.dry_run {
         let plan = Plan::new(RunKind::Restore, &prepared, &runner.policy, Some(from));
         return super::show_plan(settings.format, &plan);
@@ -39,6 +55,37 @@ pub(super) async fn run(settings: &Settings, restore: &Restore) -> Result<Exit> 
     }
     let report = runner.restore(&prepared, &choice).await?;
     super::finish(settings.format, &report)
+}
+
+/// What a person should know of hosts that are not in the namespace that is restored into.
+fn of_leads(
+    leads: Vec<Lead>,
+    origin: &Namespace,
+    target: &Namespace,
+    accepted: bool,
+) -> Result<Vec<String>, ElsewhereError> {
+    let (back, outside): (Vec<Lead>, Vec<Lead>) = leads
+        .into_iter()
+        .partition(|lead| lead.to == LeadsTo::Origin);
+    let mut warnings = Vec::new();
+    if !back.is_empty() {
+        let error = ElsewhereError::Leads {
+            target: target.clone(),
+            origin: origin.clone(),
+            leads: back,
+        };
+        if !accepted {
+            return Err(error);
+        }
+        warnings.push(error.to_string());
+    }
+    if !outside.is_empty() {
+        warnings.push(format!(
+            "source and copy share what these name outside of both namespaces: {}",
+            listed(&outside)
+        ));
+    }
+    Ok(warnings)
 }
 
 /// Asks on a terminal; elsewhere `--yes` must have been said. Whether a database is empty only its

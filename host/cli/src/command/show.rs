@@ -4,6 +4,7 @@ use std::path::Path;
 
 use anyhow::Result;
 use cofferdam_repository::Snapshot;
+use cofferdam_runs::application::External;
 use cofferdam_runs::audit::{self, Entry, Head, Line};
 use cofferdam_runs::run::{Choice, KeptRun, NoSnapshot, RunError, kept_runs};
 use cofferdam_runs::state::{ApplicationState, RunId};
@@ -22,7 +23,10 @@ struct Shown {
     application: String,
     namespace: String,
     started: jiff::Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    era: Option<serde_json::Value>,
     missing: Vec<String>,
+    external: Vec<External>,
     snapshots: Vec<Snapshot>,
     #[serde(skip_serializing_if = "Option::is_none")]
     audit: Option<Vec<Line>>,
@@ -43,7 +47,9 @@ pub(super) async fn run(settings: &Settings, arguments: &Show) -> Result<Exit> {
         application: run.application,
         namespace: run.namespace,
         started: run.started,
+        era: run.era,
         missing: run.missing,
+        external: run.external,
         snapshots: run.snapshots.into_values().collect(),
         audit,
     };
@@ -103,6 +109,10 @@ fn text(shown: &Shown) -> String {
     );
     if !shown.missing.is_empty() {
         text.push_str(&format!("did not keep {}\n", shown.missing.join(", ")));
+    }
+    for external in &shown.external {
+        text.push_str(&clean(&format!("{}: {}", external.name, external.state())));
+        text.push('\n');
     }
     for snapshot in &shown.snapshots {
         let module = &snapshot.description.module;

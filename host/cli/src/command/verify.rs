@@ -9,7 +9,9 @@ use crate::site;
 
 pub(super) async fn run(settings: &Settings, verify: &Verify) -> Result<Exit> {
     let choice = super::choice(&verify.run)?;
-    let prepared = site::prepared(settings, &verify.selection.only).await?;
+    // What was kept is read back whatever has become of the cluster, so no era is looked at.
+    let application = site::application(settings)?;
+    let prepared = site::bound(settings, application, &verify.selection.only).await?;
     let runner = site::runner(settings, &verify.pace).await?;
     let report = runner.verify(&prepared, &choice).await?;
     super::finish(settings.format, &report)

@@ -177,6 +177,50 @@ async fn a_permit_to_look_does_not_restart() {
     );
 }
 
+fn set(replicas: u32) -> RolloutOperation {
+    RolloutOperation::SetReplicas { replicas }
+}
+
+const SCALE: &str = "/apis/apps/v1/namespaces/3scale/deployments/backend-redis/scale";
+
+#[tokio::test]
+async fn a_number_of_replicas_is_set_and_a_change_in_between_is_looked_at_again() {
+    let mut conflicts = 2;
+    let (cluster, log) = cluster(move |asked| match asked.method.as_str() {
+        "PUT" if conflicts > 0 => {
+            conflicts -= 1;
+            Reply::Json(409, crate::testing::status(409, "Conflict", "modified"))
+        }
+        "PUT" => Reply::Json(200, asked.body.clone()),
+        _ => Reply::Json(
+            200,
+            json!({ "kind": "Scale", "metadata": { "resourceVersion": "7" }, "status": { "replicas": 0 } }),
+        ),
+    });
+    let permit = permit(roll(WorkloadKind::Deployment, set(3)));
+    cluster.set_replicas(&permit).await.expect("set");
+    let log = log.lock().expect("no panic");
+    let put = log.last().expect("a request");
+    assert_eq!(put.line(), format!("PUT {SCALE}"));
+    assert_eq!(put.body["spec"]["replicas"], 3);
+    assert_eq!(put.body["metadata"]["resourceVersion"], "7");
+    assert_eq!(log.len(), 6);
+}
+
+#[tokio::test]
+async fn only_a_permit_to_set_sets() {
+    let (cluster, log) = cluster(|_| Reply::Json(404, json!({})));
+    for operation in [RolloutOperation::Restart, RolloutOperation::Replicas] {
+        let permit = permit(roll(WorkloadKind::Deployment, operation));
+        let error = cluster.set_replicas(&permit).await.expect_err("another");
+        assert!(matches!(error, Error::WrongPermit { .. }));
+    }
+    assert!(log.lock().expect("no panic").is_empty());
+    let permit = permit(roll(WorkloadKind::Deployment, set(3)));
+    let error = cluster.set_replicas(&permit).await.expect_err("none there");
+    assert!(matches!(error, Error::NoWorkload { .. }), "{error}");
+}
+
 async fn ready(pods: Vec<Value>) -> Result<String, String> {
     let (cluster, log) = cluster(move |asked| match asked.path.ends_with("/pods") {
         true => Reply::Json(200, json!({ "items": pods.clone() })),
@@ -255,5 +299,124 @@ async fn a_target_is_described_or_missing() {
     assert_eq!(
         error.to_string(),
         "no `deployment/backend-redis` in namespace `3scale`"
+    );
+}
+
+/// A pod as OpenShift labels it for a DeploymentConfig, `version` times rolled out.
+fn pod_of_era_a(name: &str, version: u32) -> Value {
+    let deployment = format!("backend-redis-{version}");
+    let mut pod = pod_json(name, true);
+    pod["metadata"]["labels"] = json!({ "deploymentConfig": "backend-redis",
+        "deploymentconfig": "backend-redis", "deployment": deployment });
+    pod["metadata"]["ownerReferences"] =
+        json!([{ "kind": "ReplicationController", "name": deployment, "controller": true }]);
+    pod
+}
+
+#[tokio::test]
+async fn pods_of_era_a_are_found_by_the_selector_in_either_spelling() {
+    for label in ["deploymentConfig", "deploymentconfig"] {
+        let (cluster, log) = cluster(move |asked| match asked.path.as_str() {
+            "/api/v1/namespaces/3scale/pods" => {
+                let mut deployer = pod_of_era_a("backend-redis-7-deploy", 7);
+                deployer["metadata"]["labels"]["openshift.io/deployer-pod-for.name"] =
+                    json!("backend-redis-7");
+                let mut hook = pod_of_era_a("backend-redis-7-hook-pre", 7);
+                hook["metadata"]["ownerReferences"][0]["kind"] = json!("Job");
+                let pods = [deployer, hook, pod_of_era_a("backend-redis-7-x2k4p", 7)];
+                Reply::Json(200, json!({ "items": pods }))
+            }
+            "/apis/apps.openshift.io/v1/namespaces/3scale/deploymentconfigs/backend-redis" => {
+                let mut object = workload(1, 1);
+                object["spec"]["selector"] = json!({ label: "backend-redis" });
+                Reply::Json(200, object)
+            }
+            path => panic!("asked for `{path}`"),
+        });
+        let target = target_of(WorkloadKind::DeploymentConfig);
+        let found = cluster.ready_pod(&permit(ResolveTarget { target })).await;
+        assert_eq!(found.expect("a pod").name(), "backend-redis-7-x2k4p");
+        let log = log.lock().expect("no panic");
+        let query = &log.last().expect("a request").query;
+        assert!(
+            query.starts_with(&format!("labelSelector={label}%3Dbackend-redis&")),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn the_label_that_era_a_puts_on_its_pods_makes_no_deployment() {
+    let (cluster, log) = cluster(|asked| match asked.path.ends_with("/pods") {
+        true => Reply::Json(
+            200,
+            json!({ "items": [pod_of_era_a("backend-redis-7-x2k4p", 7)] }),
+        ),
+        false => Reply::Json(404, status(404, "NotFound", "not found")),
+    });
+    let error = cluster
+        .ready_pod(&permit(ResolveTarget { target: target() }))
+        .await
+        .expect_err("era B is not there");
+    assert_eq!(
+        error.to_string(),
+        "no `deployment/backend-redis` in namespace `3scale`"
+    );
+    let log = log.lock().expect("no panic");
+    assert!(log.iter().all(|asked| !asked.path.ends_with("/pods")));
+}
+
+#[tokio::test]
+async fn of_a_deployments_pods_those_of_the_config_of_the_same_name_are_none() {
+    // During the upgrade both are there; a user's label may even make the selectors overlap.
+    let pods = vec![
+        pod_of_era_a("backend-redis-7-x2k4p", 7),
+        pod_json("p", true),
+    ];
+    assert_eq!(ready(pods).await, Ok("p".into()));
+}
+
+#[tokio::test]
+async fn a_container_is_never_taken_because_it_is_the_first() {
+    let (cluster, _) = cluster(|asked| {
+        let mut object = workload(1, 1);
+        let containers = ["system-master", "system-provider", "system-developer"]
+            .map(|name| json!({ "name": name }));
+        object["spec"]["template"]["spec"]["containers"] = json!(containers);
+        match asked.path.ends_with("/pods") {
+            true => Reply::Json(200, json!({ "items": [pod_json("p", true)] })),
+            false => Reply::Json(200, object),
+        }
+    });
+    let error = cluster
+        .ready_pod(&permit(ResolveTarget { target: target() }))
+        .await
+        .expect_err("the container is not one of them");
+    assert_eq!(
+        error.to_string(),
+        "`deployment/backend-redis` has no container `backend-redis`, only `system-master`, `system-provider`, `system-developer`"
+    );
+}
+
+#[tokio::test]
+async fn the_owner_of_a_workload_is_read() {
+    let (cluster, _) = cluster(|_| {
+        let mut object = workload(1, 1);
+        object["metadata"]["ownerReferences"] = json!([{ "apiVersion": "apps.3scale.net/v1alpha1",
+            "kind": "APIManager", "name": "apimanager", "uid": "u", "controller": true }]);
+        Reply::Json(200, object)
+    });
+    let state = cluster
+        .target(&permit(ResolveTarget { target: target() }))
+        .await
+        .expect("a target");
+    let owner = &state.owners[0];
+    assert_eq!(
+        (
+            owner.api_version.as_str(),
+            owner.kind.as_str(),
+            owner.name.as_str()
+        ),
+        ("apps.3scale.net/v1alpha1", "APIManager", "apimanager")
     );
 }

@@ -18,6 +18,9 @@ default = "/var/lib/data"
 [parameters.extra]
 type = "object-names"
 default = []
+[parameters.kind]
+type = "object-kind"
+default = "apps.3scale.net/v1alpha1/APIManager"
 [commands.dump]
 target = "server"
 argv = ["dump", "--user={user}", "{table}", "{database}", "{note}{count}"]
@@ -35,6 +38,10 @@ access = "read"
 kind = "ConfigMap"
 names = ["first", "{extra}"]
 verbs = ["get"]
+[objects.custom]
+kind = "{kind}"
+names = ["first"]
+verbs = ["save"]
 "#;
 
 fn binding(values: serde_json::Value) -> Result<Binding, BindingError> {
@@ -131,5 +138,109 @@ fn paths_and_names_follow_the_parameters() {
     assert_eq!(
         names.iter().map(ObjectName::as_str).collect::<Vec<_>>(),
         ["first", "b"]
+    );
+}
+
+const WITH_WORDS: &str = r#"
+[module]
+name = "sample"
+version = "0.1.0"
+summary = "for the tests"
+[targets.server]
+summary = "the server"
+[parameters.encryption]
+type = "words"
+words = { off = [], tls = ["--tls", "--cacert", "{ca-file}"] }
+default = "off"
+[parameters.ca-file]
+type = "path"
+default = "/etc/ca.crt"
+[commands.ask]
+target = "server"
+argv = ["ask", "{encryption}", "{what}"]
+stdout = "stream"
+timeout = "6h"
+holes.what = { type = "text" }
+"#;
+
+#[test]
+fn the_site_chooses_words_of_the_manifest_and_the_module_cannot() {
+    let manifest = Arc::new(Manifest::parse(WITH_WORDS).expect("manifest"));
+    let fill = |site: serde_json::Value, holes: &[(&str, &str)]| {
+        let values = serde_json::from_value(site).expect("names");
+        let binding = Binding::new(manifest.clone(), values).map_err(|error| error.to_string())?;
+        let holes: Vec<_> = holes
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let command = CommandName::parse("ask").expect("name");
+        match binding.fill(&command, &holes) {
+            Ok(filled) => Ok((filled.argv.join("|"), filled.holes.len())),
+            Err(error) => Err(error.to_string()),
+        }
+    };
+    let what = [("what", "all")];
+    assert_eq!(
+        fill(serde_json::json!({}), &what),
+        Ok(("ask|all".into(), 1))
+    );
+    let tls = serde_json::json!({ "encryption": "tls", "ca-file": "/tls/ca" });
+    assert_eq!(
+        fill(tls, &what),
+        Ok(("ask|--tls|--cacert|/tls/ca|all".into(), 2)),
+        "policy sees the hole that was filled"
+    );
+    let own = fill(serde_json::json!({ "encryption": "--insecure" }), &what);
+    let refused = own.expect_err("not a word of the manifest");
+    assert!(
+        refused.ends_with("parameter `encryption` is not one of off, tls"),
+        "{refused}"
+    );
+    let module = fill(
+        serde_json::json!({}),
+        &[("what", "all"), ("encryption", "tls")],
+    );
+    let refused = module.expect_err("not the module's");
+    assert!(refused.contains("not by the module"), "{refused}");
+}
+
+#[test]
+fn a_reviewer_reads_the_words_that_a_site_may_choose() {
+    let manifest = Manifest::parse(WITH_WORDS).expect("manifest");
+    let capabilities = manifest.capabilities();
+    let ask = capabilities
+        .iter()
+        .find(|one| one.name == "ask")
+        .expect("it");
+    assert_eq!(
+        ask.text,
+        "ask {encryption} {what}  {encryption}: nothing | --tls --cacert {ca-file}"
+    );
+}
+
+#[test]
+fn the_kind_of_a_group_is_the_manifests_or_the_sites_and_never_a_secret() {
+    let kind = |values, group: &str| {
+        let binding = binding(values).map_err(|error| error.to_string())?;
+        let group = GroupName::parse(group).expect("a name");
+        let kind = binding.object_kind(&group).map(ToString::to_string);
+        kind.ok_or_else(|| "none".to_owned())
+    };
+    let none = || serde_json::json!({});
+    assert_eq!(kind(none(), "all").as_deref(), Ok("v1/ConfigMap"));
+    assert_eq!(
+        kind(none(), "custom").as_deref(),
+        Ok("apps.3scale.net/v1alpha1/APIManager")
+    );
+    let tenant = serde_json::json!({ "kind": "capabilities.3scale.net/v1beta1/Tenant" });
+    assert_eq!(
+        kind(tenant, "custom").as_deref(),
+        Ok("capabilities.3scale.net/v1beta1/Tenant")
+    );
+    let secret = kind(serde_json::json!({ "kind": "v1/Secret" }), "custom");
+    let error = secret.expect_err("a Secret");
+    assert!(
+        error.contains("parameter `kind` is no kind of a group with a dot"),
+        "{error}"
     );
 }

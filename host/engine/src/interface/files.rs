@@ -163,10 +163,11 @@ impl CallState {
                     declared.name.clone(),
                     declared.target.clone(),
                     declared.access,
+                    declared.tree,
                 )
             });
         let manifest = self.manifest_name();
-        let Some((name, target, access)) = found else {
+        let Some((name, target, access, tree)) = found else {
             return self.refuse(
                 capability,
                 &subject,
@@ -179,6 +180,15 @@ impl CallState {
                 pod.role
             );
             return self.refuse(capability, &subject, message);
+        }
+        let whole = matches!(capability, "save-tree" | "load-tree");
+        if whole != tree && capability != "stat-file" {
+            let kind = if tree { "a tree" } else { "no tree" };
+            return self.refuse(
+                capability,
+                &subject,
+                format!("{manifest} declares path `{name}` as {kind}"),
+            );
         }
         let reads = matches!(capability, "stat-file" | "read-file" | "save-tree");
         match access {

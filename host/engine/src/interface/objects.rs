@@ -3,13 +3,13 @@
 //! Must never hand a Secret's contents to a guest: the manifest has no verb for it, and the host
 //! refuses it again.
 
-use cofferdam_policy::name::{GroupName, ObjectName};
+use cofferdam_policy::name::{GroupName, ObjectName, TemplateName};
 
 use super::{artifact_name, plain, shown, wait_time};
 use crate::bindings::cofferdam::module::objects;
 use crate::capability::object_action;
 use crate::fault::{Answer, Fault};
-use crate::host::WhenPresent;
+use crate::host::{Loaded, WhenPresent};
 use crate::limits;
 use crate::manifest::ObjectVerb;
 use crate::state::CallState;
@@ -43,24 +43,44 @@ impl objects::Host for CallState {
             );
         }
         let artifact = artifact_name(&artifact)?;
-        let present = match present {
-            objects::WhenPresent::Keep => WhenPresent::Keep,
-            objects::WhenPresent::Replace => WhenPresent::Replace,
-            objects::WhenPresent::Fail => WhenPresent::Fail,
-        };
         let loaded = self
             .meter
-            .outside(self.host.load_objects(&artifact, present))
+            .outside(self.host.load_objects(&artifact, when_present(present)))
             .await;
-        let loaded = self.answered(loaded)?;
-        Ok(loaded
-            .into_iter()
-            .map(|one| objects::Loaded {
-                name: one.name,
-                result: one.result.to_owned(),
-                details: one.details,
-            })
-            .collect())
+        Ok(became(self.answered(loaded)?))
+    }
+
+    async fn process_template(
+        &mut self,
+        template: String,
+        artifact: String,
+        present: objects::WhenPresent,
+    ) -> Answer<objects::Processed> {
+        let declared = TemplateName::parse(&template)
+            .ok()
+            .filter(|name| self.binding.manifest().templates.contains_key(name));
+        let Some(template) = declared else {
+            let subject = format!("template `{}`", shown(&template));
+            let message = format!("{} declares no {subject}", self.manifest_name());
+            return self.refuse("process-template", &subject, message);
+        };
+        let artifact = artifact_name(&artifact)?;
+        let processing = self
+            .host
+            .process_template(&template, &artifact, when_present(present));
+        let processed = self.meter.outside(processing).await;
+        let processed = self.answered(processed)?;
+        let parameters = processed.parameters.into_iter();
+        Ok(objects::Processed {
+            objects: became(processed.objects),
+            parameters: parameters
+                .map(|(name, state)| objects::Parameter {
+                    name,
+                    state: state.to_owned(),
+                })
+                .collect(),
+            details: Vec::new(),
+        })
     }
 
     async fn get(&mut self, group: String, name: String) -> Answer<String> {
@@ -97,6 +117,23 @@ impl objects::Host for CallState {
             .await;
         self.answered(waited)
     }
+}
+
+fn when_present(present: objects::WhenPresent) -> WhenPresent {
+    match present {
+        objects::WhenPresent::Keep => WhenPresent::Keep,
+        objects::WhenPresent::Replace => WhenPresent::Replace,
+        objects::WhenPresent::Fail => WhenPresent::Fail,
+    }
+}
+
+fn became(loaded: Vec<Loaded>) -> Vec<objects::Loaded> {
+    let told = |one: Loaded| objects::Loaded {
+        name: one.name,
+        result: one.result.to_owned(),
+        details: one.details,
+    };
+    loaded.into_iter().map(told).collect()
 }
 
 impl CallState {

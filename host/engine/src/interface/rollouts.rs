@@ -29,6 +29,12 @@ impl rollouts::Host for CallState {
         let replicas = self.host.replicas(&role).await;
         self.answered(replicas)
     }
+
+    async fn set_replicas(&mut self, what: Resource<TargetEntry>, replicas: u32) -> Answer<()> {
+        let role = self.rollout(&what, RolloutVerb::SetReplicas)?;
+        let set = self.host.set_replicas(&role, replicas).await;
+        self.answered(set)
+    }
 }
 
 impl CallState {

@@ -2,13 +2,15 @@
 //!
 //! Must never turn a value that breaks its type into something near it: it is refused.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
 use cofferdam_policy::name::{DataKey, ObjectName, PodPath};
-use cofferdam_policy::request::Value;
+use cofferdam_policy::request::{ObjectKind, Value};
 
+use super::template::Template;
 use crate::limits;
 
 /// A parameter that the site sets, or a hole that the module fills.
@@ -50,6 +52,12 @@ pub enum ParameterType {
     DataKey,
     /// Names of Kubernetes objects, 256 at most.
     ObjectNames,
+    /// Words of a command line that the manifest has ready: the site chooses one of these names,
+    /// and the words behind it, none or several, take the place of the hole. For parameters only.
+    Words(BTreeMap<String, Vec<Template>>),
+    /// A kind of Kubernetes objects with its group and version, such as
+    /// `apps.3scale.net/v1alpha1/APIManager`. Never of the core group or another without a dot.
+    ObjectKind,
 }
 
 /// The value of a parameter. Displayed as a module gets it: durations in whole seconds, bytes in
@@ -94,6 +102,11 @@ impl fmt::Display for ParameterType {
             Self::ObjectName => f.write_str("object-name"),
             Self::DataKey => f.write_str("data-key"),
             Self::ObjectNames => f.write_str("object-names"),
+            Self::Words(words) => {
+                let names: Vec<&str> = words.keys().map(String::as_str).collect();
+                write!(f, "one of {}", names.join(", "))
+            }
+            Self::ObjectKind => f.write_str("object-kind"),
         }
     }
 }
@@ -109,13 +122,15 @@ impl ParameterType {
             Self::Path | Self::Text => true,
             // The words of an enum stand in the manifest, where they can be read.
             Self::Enum(_)
+            | Self::Words(_)
             | Self::Identifier
             | Self::Integer { .. }
             | Self::Duration
             | Self::Bytes
             | Self::ObjectName
             | Self::DataKey
-            | Self::ObjectNames => false,
+            | Self::ObjectNames
+            | Self::ObjectKind => false,
         }
     }
 
@@ -145,7 +160,10 @@ impl ParameterType {
             Self::DataKey => DataKey::parse(text)
                 .map(|key| Value::Text(key.into()))
                 .map_err(|error| format!("is no data key: {}", error.rule)),
+            Self::ObjectKind => object_kind(text).map(|kind| Value::Text(kind.to_string())),
             Self::ObjectNames => Err("is one text where a list of names is wanted".to_owned()),
+            Self::Words(words) if words.contains_key(text) => Ok(Value::Choice(text.to_owned())),
+            Self::Words(_) => Err(format!("is not {self}")),
         }
     }
 
@@ -186,6 +204,43 @@ fn is_identifier(text: &str) -> bool {
             .next()
             .is_some_and(|b| b.is_ascii_alphabetic() || b"_$".contains(&b))
         && bytes.all(|b| b.is_ascii_alphanumeric() || b"_$".contains(&b))
+}
+
+/// Reads `apps.3scale.net/v1alpha1/APIManager`.
+///
+/// The groups without a dot are Kubernetes' own: workloads, Secrets, ConfigMaps, Jobs. Those have
+/// their own kinds of data sets, and a manifest that means one of them names it.
+pub(crate) fn object_kind(text: &str) -> Result<ObjectKind, String> {
+    text.rsplit_once('/')
+        .filter(|(api_version, kind)| {
+            let group = api_version.split_once('/').map_or("", |(group, _)| group);
+            is_kind(kind) && is_api_version(api_version) && group.contains('.')
+        })
+        .map(|(api_version, kind)| ObjectKind {
+            api_version: api_version.to_owned(),
+            kind: kind.to_owned(),
+        })
+        .ok_or_else(|| {
+            "is no kind of a group with a dot, such as `apps.3scale.net/v1alpha1/APIManager`"
+                .to_owned()
+        })
+}
+
+/// A kind such as `ConfigMap`.
+pub(crate) fn is_kind(text: &str) -> bool {
+    is_word(text) && text.starts_with(|c: char| c.is_ascii_uppercase())
+}
+
+/// A version such as `v1` or `apps/v1`.
+pub(crate) fn is_api_version(text: &str) -> bool {
+    match text.split_once('/') {
+        Some((group, version)) => ObjectName::parse(group).is_ok() && is_word(version),
+        None => is_word(text),
+    }
+}
+
+fn is_word(text: &str) -> bool {
+    (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
 }
 
 /// Reads `90s`, `10m`, `1h 30m`.
@@ -244,6 +299,27 @@ mod tests {
             shown(&ParameterType::Path, "/a/../b").split(':').next(),
             Some("is no path")
         );
+    }
+
+    #[test]
+    fn a_kind_is_of_a_group_with_a_dot_and_never_a_secret() {
+        let kind = "apps.3scale.net/v1alpha1/APIManager";
+        assert_eq!(shown(&ParameterType::ObjectKind, kind), kind);
+        for bad in [
+            "v1/Secret",
+            "Secret",
+            "apps/v1/Deployment",
+            "/v1/Secret",
+            "./v1/Secret",
+            "a.b/v1/secrets",
+            "a.b/v1/status/Kind",
+            "a.b/../Kind",
+            "A.B/v1/Kind",
+            "",
+        ] {
+            let said = shown(&ParameterType::ObjectKind, bad);
+            assert!(said.starts_with("is no kind"), "{bad}: {said}");
+        }
     }
 
     #[test]

@@ -4,8 +4,10 @@
 
 mod command;
 mod objects;
+mod templates;
+mod words;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use cofferdam_policy::name::{InvalidName, ParameterName, RoleName, SecretHandle};
 use serde::Deserialize;
@@ -33,6 +35,8 @@ struct RawManifest {
     #[serde(default)]
     objects: Table<objects::RawGroup>,
     #[serde(default)]
+    templates: Table<templates::RawTemplate>,
+    #[serde(default)]
     rollouts: Table<Vec<String>>,
 }
 
@@ -48,6 +52,8 @@ struct RawModule {
 #[serde(deny_unknown_fields)]
 struct RawLine {
     summary: String,
+    #[serde(default)]
+    optional: bool,
 }
 
 #[derive(Deserialize)]
@@ -57,6 +63,7 @@ struct RawParameter {
     summary: String,
     r#type: String,
     values: Option<Vec<String>>,
+    words: Option<Table<Vec<String>>>,
     min: Option<i64>,
     max: Option<i64>,
     default: Option<serde_json::Value>,
@@ -68,6 +75,8 @@ struct RawPath {
     target: String,
     path: String,
     access: String,
+    #[serde(default)]
+    tree: bool,
 }
 
 /// An error at `key`.
@@ -113,16 +122,21 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestError> {
     }
     let raw = parse(text)?;
     let targets = lines::<RoleName>("targets", &raw.targets, limits::TARGETS)?;
+    let optional_targets = optional(&raw.targets, &targets);
     let secrets = lines::<SecretHandle>("secrets", &raw.secrets, limits::SECRETS)?;
+    let optional_secrets = optional(&raw.secrets, &secrets);
     let parameters = parameters("parameters", &raw.parameters)?;
+    words::check(&parameters)?;
     let scope = Scope {
         targets: &targets,
         secrets: &secrets,
+        optional_secrets: &optional_secrets,
         parameters: &parameters,
     };
     let commands = command::commands(&raw.commands, &scope)?;
     let paths = paths(&raw.paths, &scope)?;
     let objects = objects::groups(&raw.objects, &scope)?;
+    let templates = templates::templates(&raw.templates, &objects)?;
     let rollouts = objects::rollouts(&raw.rollouts, &scope)?;
     let version = semver::Version::parse(&raw.module.version).map_err(|_| {
         at(
@@ -138,11 +152,14 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestError> {
         version: version.to_string(),
         summary: line("module.summary", &raw.module.summary)?,
         targets,
+        optional_targets,
         parameters,
         secrets,
+        optional_secrets,
         commands,
         paths,
         objects,
+        templates,
         rollouts,
     })
 }
@@ -151,6 +168,7 @@ pub(super) fn manifest(text: &str) -> Result<Manifest, ManifestError> {
 struct Scope<'a> {
     targets: &'a BTreeMap<RoleName, String>,
     secrets: &'a BTreeMap<SecretHandle, String>,
+    optional_secrets: &'a BTreeSet<SecretHandle>,
     parameters: &'a BTreeMap<ParameterName, Parameter>,
 }
 
@@ -203,6 +221,15 @@ where
         .collect()
 }
 
+/// The names of those that a site may leave unbound.
+fn optional<N: ToString + Clone + Ord>(
+    raw: &Table<RawLine>,
+    all: &BTreeMap<N, String>,
+) -> BTreeSet<N> {
+    let may_lack = |name: &&N| raw.get(&name.to_string()).is_some_and(|raw| raw.optional);
+    all.keys().filter(may_lack).cloned().collect()
+}
+
 fn parameters(
     table: &str,
     raw: &Table<RawParameter>,
@@ -224,7 +251,7 @@ fn parameter(place: &str, raw: &RawParameter) -> Result<Parameter, ManifestError
             minimum: raw.min.unwrap_or(i64::MIN),
             maximum: raw.max.unwrap_or(i64::MAX),
         },
-        "enum" => ParameterType::Enum(words(place, raw.values.as_deref())?),
+        "enum" => ParameterType::Enum(choices(place, raw.values.as_deref())?),
         "path" => ParameterType::Path,
         "text" => ParameterType::Text,
         "duration" => ParameterType::Duration,
@@ -232,11 +259,13 @@ fn parameter(place: &str, raw: &RawParameter) -> Result<Parameter, ManifestError
         "object-name" => ParameterType::ObjectName,
         "data-key" => ParameterType::DataKey,
         "object-names" => ParameterType::ObjectNames,
+        "words" => ParameterType::Words(words::read(place, raw.words.as_ref())?),
+        "object-kind" => ParameterType::ObjectKind,
         other => {
             return Err(at(
                 &kind_key,
                 format!(
-                    "`{}` is no type: use identifier, integer, enum, path, text, duration, bytes, object-name, data-key or object-names",
+                    "`{}` is no type: use identifier, integer, enum, path, text, duration, bytes, object-name, data-key, object-names, object-kind or words",
                     other.escape_default()
                 ),
             ));
@@ -246,6 +275,12 @@ fn parameter(place: &str, raw: &RawParameter) -> Result<Parameter, ManifestError
         return Err(at(
             &format!("{place}.values"),
             "is for the type `enum` only",
+        ));
+    }
+    if raw.words.is_some() && !matches!(kind, ParameterType::Words(_)) {
+        return Err(at(
+            &format!("{place}.words"),
+            "is for the type `words` only",
         ));
     }
     match kind {
@@ -274,10 +309,16 @@ fn parameter(place: &str, raw: &RawParameter) -> Result<Parameter, ManifestError
     })
 }
 
-fn words(place: &str, values: Option<&[String]>) -> Result<Vec<String>, ManifestError> {
+fn choices(place: &str, values: Option<&[String]>) -> Result<Vec<String>, ManifestError> {
     let key = format!("{place}.values");
     let values = values.ok_or_else(|| at(&key, "is missing: an enum lists its words"))?;
-    bounded(&key, values.len(), limits::ENUM_WORDS)?;
+    plain_words(&key, values)?;
+    Ok(values.to_vec())
+}
+
+/// Words that can stand anywhere without being more than words.
+fn plain_words(key: &str, values: &[String]) -> Result<(), ManifestError> {
+    bounded(key, values.len(), limits::ENUM_WORDS)?;
     let plain = |word: &String| {
         (1..=128).contains(&word.len())
             && word
@@ -286,14 +327,14 @@ fn words(place: &str, values: Option<&[String]>) -> Result<Vec<String>, Manifest
     };
     match values.iter().find(|word| !plain(word)) {
         Some(word) => Err(at(
-            &key,
+            key,
             format!(
                 "`{}`: use letters, digits and `_.:/+-`",
                 word.escape_default()
             ),
         )),
-        None if values.is_empty() => Err(at(&key, "is empty")),
-        None => Ok(values.to_vec()),
+        None if values.is_empty() => Err(at(key, "is empty")),
+        None => Ok(()),
     }
 }
 
@@ -311,7 +352,7 @@ fn paths(
             for hole in path.holes() {
                 match scope.parameters.get(hole).map(|parameter| &parameter.kind) {
                     None => return Err(at(&path_key, format!("`{{{hole}}}` is no parameter"))),
-                    Some(ParameterType::ObjectNames) => {
+                    Some(ParameterType::ObjectNames | ParameterType::Words(_)) => {
                         return Err(at(&path_key, format!("`{{{hole}}}` is a list")));
                     }
                     Some(_) => {}
@@ -337,6 +378,7 @@ fn paths(
                 target: scope.target(&format!("{place}.target"), &value.target)?,
                 path,
                 access,
+                tree: value.tree,
             };
             Ok((name, declared))
         })

@@ -115,6 +115,14 @@ impl Template {
         self.to_string()
     }
 
+    /// The hole, where there is nothing else.
+    pub(crate) fn sole_hole(&self) -> Option<&ParameterName> {
+        match self.parts.as_slice() {
+            [Part::Hole(name)] => Some(name),
+            _ => None,
+        }
+    }
+
     /// Whether the first thing in it is a hole.
     pub(crate) fn begins_with_hole(&self) -> bool {
         matches!(self.parts.first(), Some(Part::Hole(_)))

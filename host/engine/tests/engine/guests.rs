@@ -230,6 +230,16 @@ async fn what_the_manifest_does_not_declare_never_reaches_the_host() {
             "does not declare restart for target `server`",
         ),
         (
+            "replicas",
+            "set-replicas",
+            "does not declare set-replicas for target `server`",
+        ),
+        (
+            "template",
+            "process-template",
+            "declares no template `application`",
+        ),
+        (
             "dash",
             "run-command",
             "the value of `{word}` begins with `-` and would be an option",

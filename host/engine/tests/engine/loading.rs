@@ -7,9 +7,9 @@ use cofferdam_engine::{
     Engine, EngineOptions, LoadError, Module, PackError, manifest::SECTION, pack,
 };
 
-use crate::wasm::{MANIFEST, core, written};
+use crate::wasm::{MANIFEST, core, core_of_version, written};
 
-const WHOLE: &str = "package test:whole; world whole { include cofferdam:%module/%module@0.1.0; }";
+const WHOLE: &str = "package test:whole; world whole { include cofferdam:%module/%module@0.1.1; }";
 
 fn engine() -> Engine {
     Engine::new(EngineOptions::default()).expect("engine")
@@ -76,15 +76,15 @@ fn a_module_of_the_whole_contract_loads() {
 #[test]
 fn what_a_module_does_not_import_is_not_in_its_list() {
     let wit = "package test:two; world two {
-        import cofferdam:%module/clock@0.1.0;
-        export cofferdam:%module/data-set@0.1.0;
+        import cofferdam:%module/clock@0.1.1;
+        export cofferdam:%module/data-set@0.1.1;
     }";
     let module = load(&packed(&[], wit)).expect("loads");
     assert_eq!(
         module.imports(),
         [
-            "cofferdam:module/clock@0.1.0",
-            "cofferdam:module/types@0.1.0"
+            "cofferdam:module/clock@0.1.1",
+            "cofferdam:module/types@0.1.1"
         ]
     );
 }
@@ -100,8 +100,24 @@ fn a_newer_contract_is_refused_with_both_versions_and_the_way_out() {
     }";
     refused(
         &packed(&[newer], wit),
-        "the module `sample.wasm` imports `cofferdam:module/clock@0.2.0`, and this host offers cofferdam:module/clock@0.1.0 / \
+        "the module `sample.wasm` imports `cofferdam:module/clock@0.2.0`, and this host offers cofferdam:module/clock@0.1.1 / \
          use a build of the module for this host's contract, or a newer cofferdam",
+    );
+}
+
+#[test]
+fn a_module_of_an_earlier_patch_loads() {
+    let wit = "package test:older; world older {
+        import cofferdam:%module/clock@0.1.0;
+        import cofferdam:%module/rollouts@0.1.0;
+        export cofferdam:%module/data-set@0.1.0;
+    }";
+    let packed = pack(&core_of_version("0.1.0", wit), MANIFEST).expect("packed");
+    let module = load(&packed).expect("loads");
+    let imports = module.imports().join(" ");
+    assert!(
+        imports.contains("cofferdam:module/clock@0.1.0"),
+        "{imports}"
     );
 }
 
@@ -119,7 +135,7 @@ fn a_function_that_this_host_has_not_is_named() {
     }";
     refused(
         &packed(&[PATCH], wit),
-        "imports `set of cofferdam:module/clock@0.1.9`, which contract 0.1.0 of this host has not / use a build",
+        "imports `set of cofferdam:module/clock@0.1.9`, which contract 0.1.1 of this host has not / use a build",
     );
 }
 
@@ -131,17 +147,17 @@ fn an_interface_that_this_host_has_not_is_named() {
     }";
     refused(
         &packed(&[PATCH], wit),
-        "imports `cofferdam:module/moon@0.1.9`, which contract 0.1.0 of this host has not",
+        "imports `cofferdam:module/moon@0.1.9`, which contract 0.1.1 of this host has not",
     );
 }
 
 #[test]
 fn somebody_elses_interface_is_refused() {
     let other = "package wasi:http@0.2.0; interface handler { handle: func(); }";
-    let own = "package cofferdam:%module@0.1.0; interface data-set { backup: func(); restore: func(); verify: func(); }";
+    let own = "package cofferdam:%module@0.1.1; interface data-set { backup: func(); restore: func(); verify: func(); }";
     let wit = "package test:web; world web {
         import wasi:http/handler@0.2.0;
-        export cofferdam:%module/data-set@0.1.0;
+        export cofferdam:%module/data-set@0.1.1;
     }";
     refused(
         &packed(&[other, own], wit),
@@ -151,24 +167,24 @@ fn somebody_elses_interface_is_refused() {
 
 #[test]
 fn a_function_of_another_shape_is_refused() {
-    let own = "package cofferdam:%module@0.1.0;
+    let own = "package cofferdam:%module@0.1.1;
         interface clock { now: func() -> string; }
         interface data-set { backup: func(); restore: func(); verify: func(); }";
     let wit = "package test:odd; world odd {
-        import cofferdam:%module/clock@0.1.0;
-        export cofferdam:%module/data-set@0.1.0;
+        import cofferdam:%module/clock@0.1.1;
+        export cofferdam:%module/data-set@0.1.1;
     }";
     refused(
         &packed(&[own], wit),
-        "the module `sample.wasm` does not fit contract 0.1.0",
+        "the module `sample.wasm` does not fit contract 0.1.1",
     );
 }
 
 #[test]
 fn a_module_that_cannot_verify_cannot_be_installed() {
     let own =
-        "package cofferdam:%module@0.1.0; interface data-set { backup: func(); restore: func(); }";
-    let wit = "package test:part; world part { export cofferdam:%module/data-set@0.1.0; }";
+        "package cofferdam:%module@0.1.1; interface data-set { backup: func(); restore: func(); }";
+    let wit = "package test:part; world part { export cofferdam:%module/data-set@0.1.1; }";
     refused(
         &packed(&[own], wit),
         "the module `sample.wasm` does not export verify / a module without backup, restore and verify",
@@ -177,7 +193,7 @@ fn a_module_that_cannot_verify_cannot_be_installed() {
         &pack(
             &core(
                 &[],
-                "package test:none; world none { import cofferdam:%module/clock@0.1.0; }",
+                "package test:none; world none { import cofferdam:%module/clock@0.1.1; }",
             ),
             MANIFEST,
         )

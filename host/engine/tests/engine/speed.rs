@@ -31,7 +31,7 @@ fn a_module_is_ready_within_milliseconds_from_the_warm_cache() {
         cache: Some(folder.path().to_owned()),
         ..EngineOptions::default()
     };
-    let whole = "package test:whole; world whole { include cofferdam:%module/%module@0.1.0; }";
+    let whole = "package test:whole; world whole { include cofferdam:%module/%module@0.1.1; }";
     let bytes = cofferdam_engine::pack(&core(&[], whole), MANIFEST).expect("packed");
     let file = folder.path().join("module.wasm");
     std::fs::write(&file, &bytes).expect("written");

@@ -44,6 +44,8 @@ pub(crate) struct State {
     /// Sinks, sources and processes that exist now.
     pub(crate) open: i64,
     pub(crate) leases: Vec<LeaseId>,
+    /// How much of what was written to artifacts was dropped; `None` where it is kept.
+    discarded: Option<u64>,
 }
 
 impl World {
@@ -55,6 +57,16 @@ impl World {
         let world = Self::default();
         world.state().output = chunks.into_iter().collect();
         world
+    }
+
+    /// Drops what is written to artifacts, and counts it.
+    pub(crate) fn discarding(self) -> Self {
+        self.state().discarded = Some(0);
+        self
+    }
+
+    pub(crate) fn discarded(&self) -> u64 {
+        self.state().discarded.unwrap_or_default()
     }
 
     pub(crate) fn with_artifact(self, name: &str, content: &[u8]) -> Self {
@@ -134,6 +146,10 @@ struct Artifact {
 #[async_trait]
 impl Sink for Artifact {
     async fn write(&mut self, bytes: Bytes) -> Result<(), HostError> {
+        if let Some(discarded) = &mut self.open.0.state().discarded {
+            *discarded += u64::try_from(bytes.len()).unwrap_or(u64::MAX);
+            return Ok(());
+        }
         self.content.extend_from_slice(&bytes);
         Ok(())
     }
@@ -317,6 +333,10 @@ impl Host for World {
 
     async fn replicas(&self, role: &RoleName) -> Result<u32, HostError> {
         self.asked(format!("replicas {role}")).map(|()| 1)
+    }
+
+    async fn set_replicas(&self, role: &RoleName, replicas: u32) -> Result<(), HostError> {
+        self.asked(format!("set-replicas {role} {replicas}"))
     }
 
     async fn take_lease(&self, request: LeaseRequest) -> Result<LeaseId, HostError> {

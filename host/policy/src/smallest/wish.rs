@@ -14,7 +14,8 @@ use crate::name::{DataKey, PathName, PodPath};
 use crate::quote::{comment, set, string};
 use crate::request::{
     AccessFile, AccessObject, AnyRequest, ArtifactOperation, Change, EnvironmentSource,
-    FileOperation, ModuleIdentity, Principal, RunCommand, Scope, Target, UseArtifact, Workload,
+    FileOperation, ModuleIdentity, Principal, ProcessTemplate, Roll, RolloutOperation, RunCommand,
+    Scope, Target, UseArtifact, Workload,
 };
 use crate::subject::{capability, place};
 
@@ -116,11 +117,8 @@ impl Writer<'_> {
             }
             AnyRequest::AccessFile(asked) => self.file(action, asked),
             AnyRequest::AccessObject(asked) => self.object(action, asked),
-            AnyRequest::Roll(asked) => self.workload(
-                action,
-                asked.target.namespace.as_str(),
-                &asked.target.workload,
-            ),
+            AnyRequest::ProcessTemplate(asked) => self.template(action, asked),
+            AnyRequest::Roll(asked) => self.roll(action, asked),
             AnyRequest::TakeLease(asked) => self.change(action, &asked.change),
             AnyRequest::PutBack(asked) => self.change(action, &asked.change),
             AnyRequest::UseArtifact(asked) => self.artifact(action, asked),
@@ -186,6 +184,51 @@ impl Writer<'_> {
             asked.group.as_str(),
             &asked.kind.api_version,
         ));
+        rule
+    }
+
+    fn template(&self, action: &'static str, asked: &ProcessTemplate) -> Rule {
+        let kind = ProcessTemplate::kind();
+        let mut rule = self.rule(action, cedar::object(&self.place, &kind.kind, &asked.name));
+        rule.plain = false;
+        let (sources, kinds) = (asked.sources(), asked.kind_words());
+        rule.comments.push(format!(
+            "Template {} of group {}, processed as template {}",
+            asked.name, asked.group, asked.template
+        ));
+        rule.comments.extend(
+            sources
+                .iter()
+                .map(|source| format!("  {}", comment(source))),
+        );
+        rule.comments
+            .push("  not pinned: the Template itself, which comes from the backup".to_owned());
+        rule.conditions.extend(object_conditions(
+            asked.namespace.as_str(),
+            asked.group.as_str(),
+            &kind.api_version,
+        ));
+        rule.conditions.extend([
+            format!("context.template == {}", string(asked.template.as_str())),
+            equals_set("context.sources", &sources),
+            equals_set("context.kinds", &kinds),
+        ]);
+        rule
+    }
+
+    fn roll(&self, action: &'static str, asked: &Roll) -> Rule {
+        let target = &asked.target;
+        let mut rule = self.workload(action, target.namespace.as_str(), &target.workload);
+        match asked.operation {
+            RolloutOperation::SetReplicas { .. } => {
+                rule.plain = false;
+                rule.comments = vec![
+                    format!("{}: its number of replicas, for good", target.workload),
+                    "  not pinned: the number, which comes from the backup".to_owned(),
+                ];
+            }
+            RolloutOperation::Restart | RolloutOperation::Wait | RolloutOperation::Replicas => {}
+        }
         rule
     }
 

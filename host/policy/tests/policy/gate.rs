@@ -368,9 +368,11 @@ fn every_request() -> Vec<OwnedRequest> {
         RolloutOperation::Restart,
         RolloutOperation::Wait,
         RolloutOperation::Replicas,
+        RolloutOperation::SetReplicas { replicas: 3 },
     ] {
         requests.push(roll(operation).into());
     }
+    requests.push(template().into());
     requests
 }
 
@@ -425,6 +427,52 @@ fn conditions_reach_every_part_of_a_command() {
         );
         let answer = ask(&policy(&text), &mysql(RunKind::Backup), asked.clone());
         assert_eq!(answer.starts_with("ok"), holds, "{condition}: {answer}");
+    }
+}
+
+#[test]
+fn conditions_reach_every_part_of_a_template() {
+    let conditions = [
+        (r#"context.template == "application""#, true),
+        (
+            r#"resource.kind == "Template" && resource.name == "amp""#,
+            true,
+        ),
+        (
+            r#"context.sources.contains("SYSTEM_DATABASE_ROOT_PASSWORD=Secret/system-database/URL#password")"#,
+            true,
+        ),
+        (
+            r#"context.sources.contains("APP_LABEL=ConfigMap/system-environment@app")"#,
+            true,
+        ),
+        (
+            r#"context.kinds == ["v1/Secret", "apps/v1/Deployment"]"#,
+            true,
+        ),
+        (
+            r#"context.kinds.contains("rbac.authorization.k8s.io/v1/RoleBinding")"#,
+            false,
+        ),
+    ];
+    for (condition, holds) in conditions {
+        let text = format!(
+            r#"permit (principal is Module, action == Action::"process-template", resource) when {{ {condition} }};"#
+        );
+        let answer = ask(&policy(&text), &redis(RunKind::Restore), template());
+        assert_eq!(answer.starts_with("ok"), holds, "{condition}: {answer}");
+    }
+}
+
+#[test]
+fn the_number_of_replicas_that_is_set_for_good_can_be_bounded() {
+    let bounded = policy(
+        r#"permit (principal is Module, action == Action::"set-replicas", resource) when { context.replicas <= 4 };"#,
+    );
+    for (replicas, holds) in [(4, true), (5, false)] {
+        let request = roll(RolloutOperation::SetReplicas { replicas });
+        let answer = ask(&bounded, &redis(RunKind::Restore), request);
+        assert_eq!(answer.starts_with("ok"), holds, "{answer}");
     }
 }
 

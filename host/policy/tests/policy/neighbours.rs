@@ -46,6 +46,14 @@ fn of_object(request: &mut OwnedRequest, change: fn(&mut AccessObject)) -> bool 
     true
 }
 
+fn of_template(request: &mut OwnedRequest, change: fn(&mut ProcessTemplate)) -> bool {
+    match request {
+        OwnedRequest::ProcessTemplate(asked) => change(asked),
+        _ => return false,
+    }
+    true
+}
+
 fn of_change(request: &mut OwnedRequest, change: fn(&mut Change) -> bool) -> bool {
     match request {
         OwnedRequest::TakeLease(lease) => change(&mut lease.change),
@@ -306,6 +314,59 @@ pub(crate) const NEIGHBOURS: &[(&str, Neighbour)] = &[
             _ => false,
         },
     ),
+    ("another workload to set", |_, request| match request {
+        OwnedRequest::Roll(asked) => {
+            asked.target.workload.kind = WorkloadKind::StatefulSet;
+            true
+        }
+        _ => false,
+    }),
+    ("another source of a parameter", |_, request| {
+        of_template(request, |asked| {
+            for parameter in asked.parameters.values_mut() {
+                parameter.source = ParameterSource::Secret {
+                    object: name("zync"),
+                    key: name("SECRET_KEY_BASE"),
+                };
+            }
+        })
+    }),
+    ("another part of a source", |_, request| {
+        of_template(request, |asked| {
+            for parameter in asked.parameters.values_mut() {
+                parameter.part = ValuePart::UrlDatabase;
+            }
+        })
+    }),
+    ("a parameter more", |_, request| {
+        of_template(request, |asked| {
+            let known = asked.parameters.values().next().cloned().expect("one");
+            asked.parameters.insert(name("MORE"), known);
+        })
+    }),
+    ("a parameter less", |_, request| {
+        of_template(request, |asked| drop(asked.parameters.pop_first()))
+    }),
+    ("a kind more", |_, request| {
+        of_template(request, |asked| {
+            asked.kinds.insert(ObjectKind {
+                api_version: "rbac.authorization.k8s.io/v1".into(),
+                kind: "RoleBinding".into(),
+            });
+        })
+    }),
+    ("another template of the manifest", |_, request| {
+        of_template(request, |asked| asked.template = name("other"))
+    }),
+    ("another Template", |_, request| {
+        of_template(request, |asked| asked.name = name("other"))
+    }),
+    ("another group of the Template", |_, request| {
+        of_template(request, |asked| asked.group = name("other"))
+    }),
+    ("a Template elsewhere", |_, request| {
+        of_template(request, |asked| asked.namespace = name("other"))
+    }),
     ("another number of replicas", |_, request| {
         of_change(request, |change| match change {
             Change::Scale { replicas, .. } => {

@@ -60,6 +60,9 @@ fn wishes() -> Vec<Grant> {
     ));
     grants.push(Grant::request(&redis, roll(RolloutOperation::Restart)));
     grants.push(Grant::request(&redis, roll(RolloutOperation::Wait)));
+    let replicas = RolloutOperation::SetReplicas { replicas: 3 };
+    grants.push(Grant::request(&redis, roll(replicas)));
+    grants.push(Grant::request(&redis, template()));
     grants.push(Grant::request(&redis, TakeLease { change: scale(0) }));
     grants.push(Grant::request(&redis, TakeLease { change: edit() }));
     grants

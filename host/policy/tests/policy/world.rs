@@ -1,6 +1,6 @@
 //! A small 3scale, as values: what the tests ask for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
 
 use cofferdam_policy::Policy;
@@ -165,6 +165,46 @@ pub(crate) fn roll(operation: RolloutOperation) -> Roll {
     }
 }
 
+/// A template with two parameters, one from a Secret and one from a label.
+pub(crate) fn template() -> ProcessTemplate {
+    let filled = |source, part| TemplateParameter {
+        source,
+        part,
+        optional: false,
+    };
+    let url = ParameterSource::Secret {
+        object: name("system-database"),
+        key: name("URL"),
+    };
+    let label = ParameterSource::Label {
+        object: name("system-environment"),
+        label: name("app"),
+    };
+    ProcessTemplate {
+        namespace: name("3scale"),
+        template: name("application"),
+        group: name("template"),
+        name: name("amp"),
+        parameters: BTreeMap::from([
+            (
+                name("SYSTEM_DATABASE_ROOT_PASSWORD"),
+                filled(url, ValuePart::UrlPassword),
+            ),
+            (name("APP_LABEL"), filled(label, ValuePart::Whole)),
+        ]),
+        kinds: BTreeSet::from([
+            ObjectKind {
+                api_version: "v1".into(),
+                kind: "Secret".into(),
+            },
+            ObjectKind {
+                api_version: "apps/v1".into(),
+                kind: "Deployment".into(),
+            },
+        ]),
+    }
+}
+
 pub(crate) fn scale(replicas: u32) -> Change {
     Change::Scale {
         namespace: name("3scale"),
@@ -210,6 +250,7 @@ pub(crate) fn ask(policy: &Policy, scope: &Scope, request: impl Into<OwnedReques
         OwnedRequest::RunCommand(request) => said(policy, scope, request),
         OwnedRequest::AccessFile(request) => said(policy, scope, request),
         OwnedRequest::AccessObject(request) => said(policy, scope, request),
+        OwnedRequest::ProcessTemplate(request) => said(policy, scope, request),
         OwnedRequest::Roll(request) => said(policy, scope, request),
         OwnedRequest::TakeLease(request) => said(policy, scope, request),
         OwnedRequest::PutBack(request) => said(policy, scope, request),

@@ -261,6 +261,36 @@ async fn prune_marks_first_and_what_is_used_stays() {
 }
 
 #[tokio::test]
+async fn a_pack_that_is_needed_only_in_part_is_repacked_in_a_small_repository_too() {
+    let workbench = Workbench::new().await;
+    let repository = &workbench.repository;
+    let (needed, other) = (noise(2_000_000, 1), noise(2_000_000, 2));
+    write(
+        repository,
+        started("db", TIMES[0]),
+        &[("a", &needed), ("b", &other)],
+    )
+    .await
+    .unwrap();
+    let kept = write(repository, started("db", TIMES[1]), &[("a", &needed)])
+        .await
+        .unwrap();
+    let rule = Retention {
+        last: Some(1),
+        ..Retention::default()
+    };
+    repository.forget(&rule, false).await.unwrap();
+    let report = repository.prune(false).await.unwrap();
+    assert!(report.bytes_repacked > 1_900_000, "{report:?}");
+    assert!(report.bytes_marked > 3_900_000, "{report:?}");
+    let second = repository.prune(false).await.unwrap();
+    assert_eq!(second.bytes_repacked, 0, "{second:?}");
+    let again = workbench.open_again().await;
+    assert!(read(&again, &kept, "a").await.unwrap() == needed);
+    assert!(again.check(true).await.unwrap().is_clean());
+}
+
+#[tokio::test]
 async fn leftovers_are_swept_once_they_are_old_and_nothing_else_is() {
     let workbench = Workbench::new().await;
     let repository = &workbench.repository;

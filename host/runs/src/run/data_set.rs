@@ -26,6 +26,8 @@ pub(super) struct Call {
     pub(super) shared: Arc<Shared>,
     /// All data sets of the application, so that a run that lacks some can be told.
     pub(super) expected: Vec<String>,
+    /// What the snapshot says of the run beside them.
+    pub(super) details: serde_json::Value,
     pub(super) prepared: PreparedDataSet,
     pub(super) snapshot: Option<Snapshot>,
     /// What an earlier restore of the same snapshot left of its steps.
@@ -156,14 +158,14 @@ impl Call {
             expected_data_sets: self.expected.clone(),
             started: self.run_started,
             host_version: env!("CARGO_PKG_VERSION").to_owned(),
-            details: json!({ "cluster": self.shared.cluster.url() }),
+            details: self.details.clone(),
         };
         let writer = self
             .shared
             .repository
             .begin(description)
             .await
-            .map_err(|error| repository(&error))?;
+            .map_err(|error| blame::of_repository(&error))?;
         for owner in writer.broken_locks() {
             warnings.push(format!("broke a stale lock of the repository: {owner}"));
         }
@@ -195,7 +197,7 @@ impl Call {
                 writer
                     .finish(metadata)
                     .await
-                    .map_err(|error| repository(&error))
+                    .map_err(|error| blame::of_repository(&error))
             }
             Store::Reading(snapshot) => {
                 let proof = Proof {
@@ -208,7 +210,7 @@ impl Call {
                     .repository
                     .record_proof(&snapshot.id, proof)
                     .await
-                    .map_err(|error| repository(&error))?;
+                    .map_err(|error| blame::of_repository(&error))?;
                 Ok(*snapshot)
             }
             Store::Closed => Err(Failure {
@@ -237,15 +239,16 @@ impl Call {
                 ModuleFailureKind::Invalid => Blame::Module,
                 _ => Blame::World,
             },
-            CallError::Cancelled => Blame::User,
+            // Who cancels uses the command as it is meant: nothing typed was wrong.
+            CallError::Cancelled => Blame::World,
             CallError::ForeignBinding => Blame::Us,
             _ => Blame::Module,
         };
-        Failure {
+        session.trouble().explain(Failure {
             blame,
             message: error.to_string(),
             hint: error.hint(),
-        }
+        })
     }
 }
 
@@ -275,26 +278,7 @@ impl DataSetReport {
 fn world(error: &dyn std::error::Error) -> Failure {
     Failure {
         blame: Blame::World,
-        message: with_causes(error),
+        message: blame::with_causes(error),
         hint: None,
     }
-}
-
-fn repository(error: &cofferdam_repository::Error) -> Failure {
-    Failure {
-        blame: blame::of_repository(error),
-        message: with_causes(error),
-        hint: error.hint(),
-    }
-}
-
-/// An error and its causes in one line.
-fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        text = format!("{text}: {cause}");
-        next = cause.source();
-    }
-    text
 }

@@ -6,7 +6,7 @@ use cofferdam_policy::name::DataSetName;
 use cofferdam_repository::Snapshot;
 use jiff::Timestamp;
 
-use crate::application::Application;
+use crate::application::{Application, External};
 use crate::state::RunId;
 
 /// Which run is read.
@@ -33,6 +33,10 @@ pub struct KeptRun {
     pub snapshots: BTreeMap<String, Snapshot>,
     /// Data sets of the application that this run did not keep.
     pub missing: Vec<String>,
+    /// What belonged to the application and was covered by nobody.
+    pub external: Vec<External>,
+    /// The era of 3scale, as the run knew it.
+    pub era: Option<serde_json::Value>,
 }
 
 /// Why there is nothing to read.
@@ -84,6 +88,16 @@ pub fn kept_runs(snapshots: Vec<Snapshot>) -> Vec<KeptRun> {
             started: said.started,
             snapshots: BTreeMap::new(),
             missing: said.expected_data_sets.clone(),
+            external: said
+                .details
+                .get("external")
+                .and_then(|list| serde_json::from_value(list.clone()).ok())
+                .unwrap_or_default(),
+            era: said
+                .details
+                .get("era")
+                .filter(|era| !era.is_null())
+                .cloned(),
         });
         run.started = run.started.min(said.started);
         run.missing.retain(|name| *name != said.data_set);
@@ -111,9 +125,13 @@ pub fn choose(
     whole: bool,
     choice: &Choice,
 ) -> Result<(String, BTreeMap<DataSetName, Snapshot>), NoSnapshot> {
+    // What is restored elsewhere was backed up where the application came from.
+    let namespace = application
+        .origin
+        .as_ref()
+        .unwrap_or(&application.namespace);
     let ours = |run: &KeptRun| {
-        run.application == application.name.as_str()
-            && run.namespace == application.namespace.as_str()
+        run.application == application.name.as_str() && run.namespace == namespace.as_str()
     };
     let runs: Vec<KeptRun> = kept_runs(snapshots).into_iter().filter(ours).collect();
     let lacking = |run: &KeptRun| {
@@ -132,7 +150,7 @@ pub fn choose(
     let Some(newest) = runs.first() else {
         return Err(NoSnapshot::None {
             application: application.name.to_string(),
-            namespace: application.namespace.to_string(),
+            namespace: namespace.to_string(),
         });
     };
     let run = match choice {

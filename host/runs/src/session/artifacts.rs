@@ -12,7 +12,7 @@ use cofferdam_repository::{ArtifactReader, ArtifactSummary, ArtifactWriter, Snap
 
 use super::{Granted, Pending, Session, Store};
 use crate::audit::Ending;
-use crate::blame;
+use crate::blame::Trouble;
 use crate::event::Event;
 
 /// A person does not read faster, and a busy stream would otherwise tell thousands a second.
@@ -40,11 +40,12 @@ impl Session {
         let writer = writer
             .create(stored_name, media_type.to_owned())
             .await
-            .map_err(|error| blame::kept(&error))?;
+            .map_err(|error| self.trouble.repository(&error))?;
         Ok(Box::new(Writing {
             writer: Some(writer),
             committed: self.committed.clone(),
             progress: self.meter(name.as_str(), None),
+            trouble: self.trouble.clone(),
             record,
         }))
     }
@@ -74,11 +75,12 @@ impl Session {
             .repository
             .open_artifact(&id, &stored_name)
             .await
-            .map_err(|error| blame::kept(&error))?;
+            .map_err(|error| self.trouble.repository(&error))?;
         let total = reader.summary().bytes;
         Ok(Box::new(Reading {
             reader,
             progress: self.meter(name.as_str(), Some(total)),
+            trouble: self.trouble.clone(),
             record,
         }))
     }
@@ -178,6 +180,7 @@ struct Writing {
     writer: Option<ArtifactWriter>,
     committed: Arc<Mutex<Vec<ArtifactSummary>>>,
     progress: Meter,
+    trouble: Trouble,
     record: Pending,
 }
 
@@ -192,7 +195,7 @@ impl Sink for Writing {
         writer
             .write(bytes)
             .await
-            .map_err(|error| blame::kept(&error))?;
+            .map_err(|error| self.trouble.repository(&error))?;
         self.progress.add(length);
         Ok(())
     }
@@ -225,7 +228,7 @@ impl ArtifactSink for Writing {
                     error: Some(error.to_string()),
                     ..Ending::default()
                 });
-                Err(blame::kept(&error))
+                Err(this.trouble.repository(&error))
             }
         }
     }
@@ -242,6 +245,7 @@ impl Drop for Writing {
 struct Reading {
     reader: ArtifactReader,
     progress: Meter,
+    trouble: Trouble,
     record: Pending,
 }
 
@@ -269,7 +273,7 @@ impl Source for Reading {
                     bytes,
                     sha256: None,
                 });
-                Err(blame::kept(&error))
+                Err(self.trouble.repository(&error))
             }
         }
     }

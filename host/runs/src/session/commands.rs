@@ -27,7 +27,13 @@ impl Session {
                 DeclaredSource::Pod(inner) => EnvironmentSource::Pod {
                     variable: inner.clone(),
                 },
-                DeclaredSource::Secret(handle) => {
+                DeclaredSource::Secret(handle) if self.may_lack(handle) => continue,
+                DeclaredSource::SecretOrPod(handle, inner) if self.may_lack(handle) => {
+                    EnvironmentSource::Pod {
+                        variable: inner.clone(),
+                    }
+                }
+                DeclaredSource::Secret(handle) | DeclaredSource::SecretOrPod(handle, _) => {
                     let bound = self.secret(handle)?;
                     EnvironmentSource::Secret {
                         handle: handle.clone(),

@@ -4,11 +4,13 @@
 //! without this program. What comes from an artifact is not trusted: kind and name must be ones that
 //! the manifest names.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use cofferdam_cluster as cluster;
 use cofferdam_engine::host::{HostError, Loaded, SEALED, Source, WhenPresent};
 use cofferdam_engine::manifest::ObjectVerb;
-use cofferdam_policy::name::{ArtifactName, GroupName, ObjectName};
+use cofferdam_policy::name::{ArtifactName, DataKey, GroupName, ObjectName};
 use cofferdam_policy::request::{AccessObject, ObjectKind, ObjectOperation};
 use serde_json::{Value, json};
 
@@ -27,9 +29,10 @@ impl Session {
         let mut names = Vec::new();
         let mut items = Vec::new();
         for name in self.binding.object_names(group) {
-            let request = self.object(group, &kind, name, ObjectOperation::Save);
-            let Granted { permit, record } = self.permit(request)?;
-            match record.close(self.shared.cluster.get_object(&permit).await)? {
+            match self
+                .find_object(group, &kind, name, ObjectOperation::Save)
+                .await?
+            {
                 Some(object) => {
                     names.push(format!("{}/{name}", kind.kind));
                     items.push(object);
@@ -72,33 +75,13 @@ impl Session {
         for ((group, kind, name), item) in known {
             let request = self.object(&group, &kind, &name, ObjectOperation::Load);
             let Granted { permit, record } = self.permit(request)?;
-            let present = match present {
-                WhenPresent::Keep => cluster::WhenPresent::Keep,
-                WhenPresent::Replace => cluster::WhenPresent::Replace,
-                WhenPresent::Fail => cluster::WhenPresent::Fail,
-            };
             let result = record.close(
                 self.shared
                     .cluster
-                    .load_object(&permit, item, present)
+                    .load_object(&permit, item, when_present(present))
                     .await,
             )?;
-            let (result, details) = match result {
-                cluster::Loaded::Created => ("created", Vec::new()),
-                cluster::Loaded::Equal => ("equal", Vec::new()),
-                cluster::Loaded::Replaced => ("replaced", Vec::new()),
-                cluster::Loaded::Kept { differs } => {
-                    ("kept", vec![("differs".to_owned(), differs.join(", "))])
-                }
-                cluster::Loaded::Refused { reason } => {
-                    ("refused", vec![("reason".to_owned(), reason)])
-                }
-            };
-            loaded.push(Loaded {
-                name: format!("{}/{name}", kind.kind),
-                result,
-                details,
-            });
+            loaded.push(became(format!("{}/{name}", kind.kind), result));
         }
         Ok(loaded)
     }
@@ -114,15 +97,40 @@ impl Session {
                 "the contents of a Secret stay in the host".into(),
             ));
         }
-        let request = self.object(group, &kind, name, ObjectOperation::Get);
-        let Granted { permit, record } = self.permit(request)?;
-        match record.close(self.shared.cluster.get_object(&permit).await)? {
+        match self
+            .find_object(group, &kind, name, ObjectOperation::Get)
+            .await?
+        {
             Some(object) => Ok(object.to_string()),
             None => Err(HostError::NotFound(format!(
                 "{}/{name} does not exist",
                 kind.kind
             ))),
         }
+    }
+
+    /// One object, without what other data sets of this run have changed in it for a time: who
+    /// takes that for the site's own would keep it, or build on it.
+    async fn find_object(
+        &self,
+        group: &GroupName,
+        kind: &ObjectKind,
+        name: &ObjectName,
+        operation: ObjectOperation,
+    ) -> Result<Option<Value>, HostError> {
+        let others = || {
+            self.shared
+                .leases
+                .before_others(&self.data_set.name, kind, name)
+        };
+        let request = self.object(group, kind, name, operation);
+        let Granted { permit, record } = self.permit(request)?;
+        // A lease may begin or end while the object is read: the original is the same.
+        let before = others();
+        let found = record.close(self.shared.cluster.get_object(&permit).await)?;
+        let mut originals = others();
+        originals.extend(before);
+        Ok(found.map(|object| with_originals(object, &originals)))
     }
 
     pub(super) async fn apply_manifest(
@@ -192,7 +200,7 @@ impl Session {
         let name = object_name(object)?;
         let mut groups = self.binding.manifest().objects.iter();
         let found = groups.find(|(group, declared)| {
-            declared.kind == kind
+            self.binding.object_kind(group) == Some(&kind)
                 && declared.verbs.contains(&ObjectVerb::Load)
                 && self.binding.object_names(group).contains(&name)
         });
@@ -206,7 +214,47 @@ impl Session {
     }
 }
 
-async fn read_list(mut source: Box<dyn Source>) -> Result<Vec<Value>, HostError> {
+/// The object with the values that its data had before a lease.
+fn with_originals(mut object: Value, originals: &BTreeMap<DataKey, Option<String>>) -> Value {
+    let Some(data) = object.get_mut("data").and_then(Value::as_object_mut) else {
+        return object;
+    };
+    for (key, original) in originals {
+        match original {
+            Some(text) => data.insert(key.to_string(), json!(text)),
+            None => data.shift_remove(key.as_str()),
+        };
+    }
+    object
+}
+
+pub(super) fn when_present(present: WhenPresent) -> cluster::WhenPresent {
+    match present {
+        WhenPresent::Keep => cluster::WhenPresent::Keep,
+        WhenPresent::Replace => cluster::WhenPresent::Replace,
+        WhenPresent::Fail => cluster::WhenPresent::Fail,
+    }
+}
+
+/// What a module is told of one object.
+pub(super) fn became(name: String, loaded: cluster::Loaded) -> Loaded {
+    let (result, details) = match loaded {
+        cluster::Loaded::Created => ("created", Vec::new()),
+        cluster::Loaded::Equal => ("equal", Vec::new()),
+        cluster::Loaded::Replaced => ("replaced", Vec::new()),
+        cluster::Loaded::Kept { differs } => {
+            ("kept", vec![("differs".to_owned(), differs.join(", "))])
+        }
+        cluster::Loaded::Refused { reason } => ("refused", vec![("reason".to_owned(), reason)]),
+    };
+    Loaded {
+        name,
+        result,
+        details,
+    }
+}
+
+pub(super) async fn read_list(mut source: Box<dyn Source>) -> Result<Vec<Value>, HostError> {
     let mut bytes = Vec::new();
     while let Some(chunk) = source.next().await? {
         if bytes.len() + chunk.len() > MAXIMUM_LIST {
@@ -242,7 +290,7 @@ fn kind_of(object: &Value) -> Result<ObjectKind, HostError> {
     }
 }
 
-fn object_name(object: &Value) -> Result<ObjectName, HostError> {
+pub(super) fn object_name(object: &Value) -> Result<ObjectName, HostError> {
     let name = object
         .pointer("/metadata/name")
         .and_then(Value::as_str)

@@ -18,7 +18,7 @@ use cofferdam_repository::{
 use super::artifacts::{Meter, stored_name};
 use super::{Granted, Pending, Session, Store};
 use crate::audit::Ending;
-use crate::blame;
+use crate::blame::Trouble;
 
 /// A pod of this session and what may be done there.
 struct Folder<'a> {
@@ -121,15 +121,19 @@ impl Session {
             .repository
             .open_tree(&id, &stored_name(name)?)
             .await
-            .map_err(|error| blame::kept(&error))?;
+            .map_err(|error| self.trouble.repository(&error))?;
         let sha256 = tree.summary().sha256.clone();
-        let archive = tree.archive().await.map_err(|error| blame::kept(&error))?;
+        let archive = tree
+            .archive()
+            .await
+            .map_err(|error| self.trouble.repository(&error))?;
         let progress = self.meter(name.as_str(), Some(archive.length()));
         Ok(Box::new(Packing {
             archive,
             sha256,
             progress,
             record,
+            trouble: self.trouble.clone(),
         }))
     }
 }
@@ -148,14 +152,14 @@ impl Folder<'_> {
         let mut tree = writer
             .create_tree(stored_name(artifact)?)
             .await
-            .map_err(|error| blame::kept(&error))?;
+            .map_err(|error| self.kept(&error))?;
         let mut progress = self.session.meter(artifact.as_str(), None);
         match self.rounds(&mut tree, &mut progress).await {
             Ok(moved) => {
                 let (summary, counts) = tree
                     .commit(Vec::new())
                     .await
-                    .map_err(|error| blame::kept(&error))?;
+                    .map_err(|error| self.kept(&error))?;
                 Ok((summary, counts, moved))
             }
             Err(error) => {
@@ -175,16 +179,16 @@ impl Folder<'_> {
                 .cluster()
                 .list_tree(&self.permit, &self.pod)
                 .await
-                .map_err(blame::told)?;
+                .map_err(|error| self.told(error))?;
             let begun = tree.begin_listing(FileTime(listing.clock, 0)).await;
-            begun.map_err(|error| blame::kept(&error))?;
-            while let Some(entry) = listing.next().await.map_err(blame::told)? {
+            begun.map_err(|error| self.kept(&error))?;
+            while let Some(entry) = listing.next().await.map_err(|error| self.told(error))? {
                 let taken = entry_of(entry).and_then(|entry| tree.list(entry));
-                taken.map_err(|error| blame::kept(&error))?;
+                taken.map_err(|error| self.kept(&error))?;
             }
             let wanted = match tree.plan().await {
                 Ok(wanted) => wanted,
-                Err(error) => return Err(changing(&error, complaint.as_deref())),
+                Err(error) => return Err(self.changing(&error, complaint.as_deref())),
             };
             if wanted.count() == 0 {
                 return Ok(moved);
@@ -206,9 +210,9 @@ impl Folder<'_> {
             .cluster()
             .pack_tree(&self.permit, &self.pod, wanted.bytes())
             .await
-            .map_err(blame::told)?;
+            .map_err(|error| self.told(error))?;
         let asking = async move {
-            while let Some(bytes) = wanted.read().map_err(|error| blame::kept(&error))? {
+            while let Some(bytes) = wanted.read().map_err(|error| self.kept(&error))? {
                 // A command that ended early says why at the end of what it packed.
                 if names.write(bytes).await.is_err() {
                     return Ok(());
@@ -218,7 +222,7 @@ impl Folder<'_> {
             Ok::<_, HostError>(())
         };
         let taking = async {
-            while let Some(step) = packed.next().await.map_err(blame::told)? {
+            while let Some(step) = packed.next().await.map_err(|error| self.told(error))? {
                 let taken = match step {
                     Packed::Begin { path, size } => match TreePath::new(&path) {
                         Ok(path) => tree.begin_file(&path, size).await,
@@ -231,7 +235,7 @@ impl Folder<'_> {
                     Packed::Hole(length) => tree.hole(length).await,
                     Packed::End => tree.end_file().await,
                 };
-                taken.map_err(|error| blame::kept(&error))?;
+                taken.map_err(|error| self.kept(&error))?;
             }
             Ok::<_, HostError>(())
         };
@@ -245,7 +249,7 @@ impl Folder<'_> {
         options: LoadOptions,
         only: Vec<TreePath>,
     ) -> Result<(LoadCounts, String), HostError> {
-        let kept = |error: cofferdam_repository::Error| blame::kept(&error);
+        let kept = |error: cofferdam_repository::Error| self.kept(&error);
         let id = self
             .session
             .snapshot(|snapshot| snapshot.id.clone())
@@ -258,7 +262,7 @@ impl Folder<'_> {
             .cluster()
             .list_tree(&self.permit, &self.pod)
             .await
-            .map_err(blame::told)?;
+            .map_err(|error| self.told(error))?;
         if options.keep_owner && listing.user != 0 {
             return Err(HostError::Invalid(format!(
                 "owners can be set by root only, and the container runs as user {}: load without `keep-owner`",
@@ -272,7 +276,7 @@ impl Folder<'_> {
             user: listing.user,
         };
         let mut comparison = tree.compare(choice.clone());
-        while let Some(entry) = listing.next().await.map_err(blame::told)? {
+        while let Some(entry) = listing.next().await.map_err(|error| self.told(error))? {
             let taken = entry_of(entry).and_then(|entry| comparison.list(entry));
             taken.map_err(kept)?;
         }
@@ -300,8 +304,8 @@ impl Folder<'_> {
             .cluster()
             .list_tree(&self.permit, &self.pod)
             .await
-            .map_err(blame::told)?;
-        while let Some(entry) = listing.next().await.map_err(blame::told)? {
+            .map_err(|error| self.told(error))?;
+        while let Some(entry) = listing.next().await.map_err(|error| self.told(error))? {
             let taken = entry_of(entry).and_then(|entry| again.list(entry));
             taken.map_err(kept)?;
         }
@@ -327,14 +331,14 @@ impl Folder<'_> {
             .cluster()
             .unpack_tree(&self.permit, &self.pod, keep_owner, archive.length())
             .await
-            .map_err(blame::told)?;
-        while let Some(bytes) = archive.read().await.map_err(|error| blame::kept(&error))? {
+            .map_err(|error| self.told(error))?;
+        while let Some(bytes) = archive.read().await.map_err(|error| self.kept(&error))? {
             progress.add(bytes.len());
             if let Err(refused) = feed.write(bytes).await {
-                return Err(blame::told(feed.reason(refused).await));
+                return Err(self.told(feed.reason(refused).await));
             }
         }
-        feed.finish().await.map_err(blame::told)
+        feed.finish().await.map_err(|error| self.told(error))
     }
 
     async fn remove(&self, mut names: Names) -> Result<(), HostError> {
@@ -345,13 +349,34 @@ impl Folder<'_> {
             .cluster()
             .clear_tree(&self.permit, &self.pod, names.bytes())
             .await
-            .map_err(blame::told)?;
-        while let Some(bytes) = names.read().map_err(|error| blame::kept(&error))? {
+            .map_err(|error| self.told(error))?;
+        while let Some(bytes) = names.read().map_err(|error| self.kept(&error))? {
             if let Err(refused) = feed.write(bytes).await {
-                return Err(blame::told(feed.reason(refused).await));
+                return Err(self.told(feed.reason(refused).await));
             }
         }
-        feed.finish().await.map_err(blame::told)
+        feed.finish().await.map_err(|error| self.told(error))
+    }
+
+    fn kept(&self, error: &cofferdam_repository::Error) -> HostError {
+        self.session.trouble.repository(error)
+    }
+
+    fn told(&self, error: cofferdam_cluster::Error) -> HostError {
+        self.session.trouble.cluster(error)
+    }
+
+    /// Files that never stood still, with what the pod's `tar` said of them.
+    fn changing(&self, error: &cofferdam_repository::Error, complaint: Option<&str>) -> HostError {
+        match (self.kept(error), complaint) {
+            (HostError::Failed { code, message }, Some(said)) if !said.is_empty() => {
+                HostError::Failed {
+                    code,
+                    message: format!("{message}; the pod said: {said}"),
+                }
+            }
+            (told, _) => told,
+        }
     }
 
     fn cluster(&self) -> &cofferdam_cluster::Cluster {
@@ -365,6 +390,7 @@ struct Packing {
     sha256: String,
     progress: Meter,
     record: Pending,
+    trouble: Trouble,
 }
 
 #[async_trait]
@@ -385,7 +411,7 @@ impl Source for Packing {
                 sha256: None,
             }),
         }
-        next.map_err(|error| blame::kept(&error))
+        next.map_err(|error| self.trouble.repository(&error))
     }
 }
 
@@ -410,19 +436,6 @@ fn entry_of(entry: cofferdam_cluster::TreeEntry) -> Result<TreeEntry, cofferdam_
         sparse: entry.sparse,
         target: LinkTarget(entry.target),
     })
-}
-
-/// Files that never stood still, with what the pod's `tar` said of them.
-fn changing(error: &cofferdam_repository::Error, complaint: Option<&str>) -> HostError {
-    match (blame::kept(error), complaint) {
-        (HostError::Failed { code, message }, Some(said)) if !said.is_empty() => {
-            HostError::Failed {
-                code,
-                message: format!("{message}; the pod said: {said}"),
-            }
-        }
-        (told, _) => told,
-    }
 }
 
 /// Refuses before anything is changed what the disk cannot hold, where the disk tells.

@@ -284,6 +284,18 @@ fn when_undoing_fails_too_both_are_said() {
 }
 
 #[test]
+fn a_configuration_that_somebody_else_changed_meanwhile_is_no_success() {
+    let (world, _) = restorable(Simulated::default());
+    world.fail_once(
+        "release edit",
+        Error::Conflict("changed by somebody else meanwhile".to_owned()),
+    );
+    let result = Redis::restore(&world);
+    check_refused(result.clone(), "the new data are loaded");
+    check_refused(result, "failed to put ConfigMap `redis-config` back");
+}
+
+#[test]
 fn a_config_map_without_the_file_is_refused() {
     let (world, _) = restorable(Simulated::default());
     world.parameter("configuration-key", "valkey.conf");

@@ -223,8 +223,11 @@ async fn settle(bed: &Bed, name: &str) {
         "deployment ready" | "scale to zero by merge patch" => {
             let path = "/apis/apps/v1/namespaces/rec/deployments/backend-redis";
             bed.wait(path, |answer| {
+                // The new pod: right after a restart the controller has seen the new generation and
+                // the old pod is still available.
                 let status = &answer.body["status"];
                 status["availableReplicas"] == 1
+                    && status["updatedReplicas"] == 1
                     && status["observedGeneration"] == answer.body["metadata"]["generation"]
             })
             .await;

@@ -81,6 +81,29 @@ fn get_shows_tables_names_and_fields() {
         bed.run(&["auth", "can-i", "create", "pods/exec"])
             .contains("yes")
     );
+    // What kubectl makes by itself it sends in another encoding than what it is fed.
+    bed.run(&[
+        "create",
+        "configmap",
+        "made",
+        "--from-literal=key=some value",
+    ]);
+    bed.run(&[
+        "create",
+        "secret",
+        "generic",
+        "made",
+        "--from-literal=key=a secret",
+    ]);
+    let key = "jsonpath={.data.key}";
+    assert_eq!(
+        bed.run(&["get", "configmap", "made", "-o", key]),
+        "some value"
+    );
+    assert_eq!(
+        bed.run(&["get", "secret", "made", "-o", key]),
+        "YSBzZWNyZXQ="
+    );
     assert!(bed.run(&["describe", &sleeper(&bed)]).contains("sleeper"));
     assert!(bed.run(&["api-resources"]).contains("deploymentconfigs"));
 }

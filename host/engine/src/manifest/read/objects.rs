@@ -8,9 +8,10 @@ use cofferdam_policy::name::{GroupName, RoleName};
 use cofferdam_policy::request::ObjectKind;
 use serde::Deserialize;
 
-use super::super::parameter::ParameterType;
+use super::super::parameter::{ParameterType, is_api_version, is_kind};
 use super::super::{
-    KeyTemplate, ManifestError, NameTemplate, ObjectGroup, ObjectVerb, Part, RolloutVerb, Template,
+    KeyTemplate, KindTemplate, ManifestError, NameTemplate, ObjectGroup, ObjectVerb, Part,
+    RolloutVerb, Template,
 };
 use super::{Scope, Table, at, bounded, name};
 use crate::limits;
@@ -46,7 +47,7 @@ fn group(
     raw: &RawGroup,
     scope: &Scope<'_>,
 ) -> Result<ObjectGroup, ManifestError> {
-    let kind = kind(place, raw)?;
+    let kind = kind(place, raw, scope)?;
     let names_key = format!("{place}.names");
     bounded(&names_key, raw.names.len(), limits::OBJECTS_PER_GROUP)?;
     let names = raw
@@ -71,7 +72,7 @@ fn group(
                 format!("`{word}` is not for Secrets: their contents never reach a module"),
             ));
         }
-        if verb == ObjectVerb::Lease && (kind.api_version != "v1" || kind.kind != "ConfigMap") {
+        if verb == ObjectVerb::Lease && !kind.is_config_map() {
             return Err(at(&verbs_key, "`lease` is for ConfigMaps only"));
         }
         if !verbs.insert(verb) {
@@ -115,13 +116,45 @@ fn data_key(key: &str, text: &str, scope: &Scope<'_>) -> Result<KeyTemplate, Man
     }
 }
 
-fn kind(place: &str, raw: &RawGroup) -> Result<ObjectKind, ManifestError> {
-    let word = |text: &str| {
-        (1..=63).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_alphanumeric())
-    };
-    if !word(&raw.kind) || !raw.kind.starts_with(|c: char| c.is_ascii_uppercase()) {
+impl KindTemplate {
+    fn is_secret(&self) -> bool {
+        match self {
+            Self::Literal(kind) => kind.is_secret(),
+            // The type of the parameter has no kind of the core group.
+            Self::Parameter(_) => false,
+        }
+    }
+
+    fn is_config_map(&self) -> bool {
+        match self {
+            Self::Literal(kind) => kind.api_version == "v1" && kind.kind == "ConfigMap",
+            Self::Parameter(_) => false,
+        }
+    }
+}
+
+fn kind(place: &str, raw: &RawGroup, scope: &Scope<'_>) -> Result<KindTemplate, ManifestError> {
+    let kind_key = format!("{place}.kind");
+    let template = Template::parse(&raw.kind).map_err(|error| at(&kind_key, error.to_string()))?;
+    if let [Part::Hole(hole)] = template.parts() {
+        if raw.api_version.is_some() {
+            return Err(at(
+                &format!("{place}.api-version"),
+                format!("is part of `{{{hole}}}`"),
+            ));
+        }
+        return match scope.parameters.get(hole).map(|parameter| &parameter.kind) {
+            Some(ParameterType::ObjectKind) => Ok(KindTemplate::Parameter(hole.clone())),
+            Some(_) => Err(at(
+                &kind_key,
+                format!("`{{{hole}}}` must be of type object-kind"),
+            )),
+            None => Err(at(&kind_key, format!("`{{{hole}}}` is no parameter"))),
+        };
+    }
+    if !is_kind(&raw.kind) {
         return Err(at(
-            &format!("{place}.kind"),
+            &kind_key,
             format!(
                 "`{}` is no kind such as `ConfigMap`",
                 raw.kind.escape_default()
@@ -129,13 +162,7 @@ fn kind(place: &str, raw: &RawGroup) -> Result<ObjectKind, ManifestError> {
         ));
     }
     let api_version = raw.api_version.as_deref().unwrap_or("v1");
-    let group_ok = match api_version.split_once('/') {
-        Some((group, version)) => {
-            cofferdam_policy::name::ObjectName::parse(group).is_ok() && word(version)
-        }
-        None => word(api_version),
-    };
-    if !group_ok {
+    if !is_api_version(api_version) {
         return Err(at(
             &format!("{place}.api-version"),
             format!(
@@ -144,10 +171,10 @@ fn kind(place: &str, raw: &RawGroup) -> Result<ObjectKind, ManifestError> {
             ),
         ));
     }
-    Ok(ObjectKind {
+    Ok(KindTemplate::Literal(ObjectKind {
         api_version: api_version.to_owned(),
         kind: raw.kind.clone(),
-    })
+    }))
 }
 
 fn object_name(key: &str, text: &str, scope: &Scope<'_>) -> Result<NameTemplate, ManifestError> {
@@ -199,9 +226,10 @@ pub(super) fn rollouts(
                     "wait" => RolloutVerb::Wait,
                     "replicas" => RolloutVerb::Replicas,
                     "scale" => RolloutVerb::Scale,
+                    "set-replicas" => RolloutVerb::SetReplicas,
                     other => {
                         let problem = format!(
-                            "`{}`: use restart, wait, replicas or scale",
+                            "`{}`: use restart, wait, replicas, scale or set-replicas",
                             other.escape_default()
                         );
                         return Err(at(&place, problem));

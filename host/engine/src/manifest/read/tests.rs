@@ -84,7 +84,6 @@ fn the_manifest_of_the_contract_is_read() {
             "use-secret root-password",
             "stat-file data",
             "read-file data",
-            "save-tree data",
             "get-object configuration",
             "lease-edit configuration",
             "restart server",
@@ -232,4 +231,263 @@ fn numbers_are_bounded() {
             limit: limits::MANIFEST_BYTES
         })
     );
+}
+
+#[test]
+fn words_stand_alone_and_never_reach_a_shell_or_a_path() {
+    let with = |parameter: &str, argv: &str| {
+        let text = GOOD
+            .replace("[secrets.root", &format!("{parameter}\n[secrets.root"))
+            .replace(r#"argv = ["mysql", "-N"]"#, &format!("argv = {argv}"));
+        manifest(&text).map(drop).map_err(|error| error.to_string())
+    };
+    let tls = "[parameters.tls]\ntype = \"words\"\nwords = { off = [], on = [\"--tls\"] }\ndefault = \"off\"";
+    assert_eq!(with(tls, r#"["mysql", "{tls}"]"#), Ok(()));
+    for (parameter, argv, words) in [
+        (tls, r#"["mysql", "--x={tls}"]"#, "whole words"),
+        (tls, r#"["{tls}", "x"]"#, "names the program"),
+        (tls, r#"["sh", "{tls}", "x"]"#, "an option of a shell"),
+        (
+            "[parameters.tls]\ntype = \"words\"",
+            r#"["mysql"]"#,
+            "`parameters.tls.words` in the manifest: is missing",
+        ),
+        (
+            "[parameters.tls]\ntype = \"words\"\nwords = { on = [\"{nobody}\"] }",
+            r#"["mysql"]"#,
+            "`{nobody}` is no parameter",
+        ),
+        (
+            "[parameters.tls]\ntype = \"words\"\nwords = { on = [\"--{database}\"] }",
+            r#"["mysql"]"#,
+            "would name an option",
+        ),
+        (
+            "[parameters.tls]\ntype = \"text\"\nwords = { on = [] }",
+            r#"["mysql"]"#,
+            "for the type `words` only",
+        ),
+    ] {
+        let refused = with(parameter, argv).expect_err(words);
+        assert!(refused.contains(words), "{refused}");
+    }
+    let in_a_script = GOOD
+        .replace("[secrets.root", &format!("{tls}\n[secrets.root"))
+        .replace("{database}.t", "{tls}");
+    let refused = manifest(&in_a_script).expect_err("in a script").to_string();
+    assert!(refused.contains("whole words"), "{refused}");
+    let hole = GOOD.replace(
+        r#"{ type = "identifier" }"#,
+        r#"{ type = "words", words = { on = [] } }"#,
+    );
+    assert!(manifest(&hole).is_err(), "the module must not choose");
+}
+
+#[test]
+fn a_secret_is_needed_unless_the_manifest_says_that_it_may_be_left_out() {
+    let needed = manifest(GOOD).expect("good");
+    assert!(needed.optional_secrets.is_empty());
+    let text = GOOD.replace(
+        "summary = \"of root\"",
+        "summary = \"of root\"\noptional = true",
+    );
+    let manifest = manifest(&text).expect("good");
+    let handles: Vec<&str> = manifest
+        .optional_secrets
+        .iter()
+        .map(|one| one.as_str())
+        .collect();
+    assert_eq!(handles, ["root-password"]);
+}
+
+#[test]
+fn a_role_is_needed_unless_the_manifest_says_that_it_may_be_left_out() {
+    assert!(manifest(GOOD).expect("good").optional_targets.is_empty());
+    let text = GOOD.replace(
+        "[parameters.database]",
+        "[targets.writer]\nsummary = \"who writes\"\noptional = true\n[parameters.database]",
+    );
+    let manifest = manifest(&text).expect("good");
+    let roles: Vec<&str> = manifest
+        .optional_targets
+        .iter()
+        .map(|one| one.as_str())
+        .collect();
+    assert_eq!(roles, ["writer"]);
+    assert_eq!(manifest.targets.len(), 2);
+}
+
+#[test]
+fn a_variable_of_the_pod_stands_in_for_an_optional_secret_only() {
+    let both = GOOD.replace(
+        "{ secret = \"root-password\" }",
+        "{ secret = \"root-password\", pod = \"ROOT\" }",
+    );
+    let refused = manifest(&both).expect_err("always bound").to_string();
+    assert!(
+        refused.contains("`root-password` is always bound"),
+        "{refused}"
+    );
+    let optional = both.replace(
+        "summary = \"of root\"",
+        "summary = \"of root\"\noptional = true",
+    );
+    let manifest = manifest(&optional).expect("good");
+    let dump =
+        &manifest.commands[&name::<cofferdam_policy::name::CommandName>("", "dump").expect("name")];
+    assert!(
+        dump.environment_line()
+            .contains(&"OTHER=secret:root-password else pod:ROOT".to_owned())
+    );
+    for wrong in [
+        "{ }",
+        "{ secret = 1 }",
+        "{ pod = \"A\", other = \"B\" }",
+        "\"A\"",
+    ] {
+        let text = GOOD.replace("{ secret = \"root-password\" }", wrong);
+        assert!(super::manifest(&text).is_err(), "{wrong}");
+    }
+}
+
+/// The good manifest and a template of a group of Templates.
+fn with_template(template: &str) -> String {
+    format!(
+        "{GOOD}\n[objects.template]\nkind = \"Template\"\napi-version = \"template.openshift.io/v1\"\nnames = [\"amp\"]\nverbs = [\"save\"]\n[templates.application]\n{template}"
+    )
+}
+
+#[test]
+fn a_template_names_the_source_of_each_parameter_and_the_kinds_that_come_of_it() {
+    let text = with_template(
+        r#"
+group = "template"
+kinds = ["v1/Secret", "apps/v1/Deployment"]
+[templates.application.parameters]
+APP_LABEL = { config-map = "system-environment", label = "app" }
+DOMAIN = { config-map = "system-environment", key = "DOMAIN" }
+PASSWORD = { secret = "system-database", key = "URL", part = "url-password", optional = true }
+"#,
+    );
+    let read = manifest(&text).expect("good");
+    let capability = read.capabilities().into_iter();
+    let process = capability
+        .filter(|one| one.action == "process-template")
+        .map(|one| (one.text, one.warning))
+        .collect::<Vec<_>>();
+    let line = "Template of group template, filled with APP_LABEL=ConfigMap/system-environment@app DOMAIN=ConfigMap/system-environment/DOMAIN PASSWORD=Secret/system-database/URL#password, making apps/v1/Deployment v1/Secret";
+    assert_eq!(process, [(line.to_owned(), None)]);
+    let rights = text.replace("v1/Secret", "rbac.authorization.k8s.io/v1/Role");
+    let read = manifest(&rights).expect("good");
+    let warned = read.capabilities().into_iter();
+    assert_eq!(warned.filter(|one| one.warning.is_some()).count(), 1);
+}
+
+#[test]
+fn a_template_that_can_mean_two_things_is_refused() {
+    let good = "group = \"template\"\nkinds = [\"v1/Secret\"]\nparameters.A = { secret = \"a\", key = \"k\" }\n";
+    manifest(&with_template(good)).expect("good");
+    for (from, to, expected) in [
+        (
+            "group = \"template\"",
+            "group = \"configuration\"",
+            "`templates.application.group` in the manifest: `objects` has no group `configuration` of kind",
+        ),
+        (
+            "v1/Secret",
+            "Secret",
+            "`templates.application.kinds` in the manifest: `Secret` is no kind",
+        ),
+        (
+            "[\"v1/Secret\"]",
+            "[]",
+            "`templates.application.kinds` in the manifest: is empty",
+        ),
+        (
+            "secret = \"a\", key",
+            "secret = \"a\", config-map = \"b\", key",
+            "`templates.application.parameters.A` in the manifest: names `secret` and `key`",
+        ),
+        (
+            "key = \"k\"",
+            "label = \"k\"",
+            "`templates.application.parameters.A` in the manifest: names `secret` and `key`",
+        ),
+        (
+            "key = \"k\"",
+            "key = \"k\", part = \"user\"",
+            "`templates.application.parameters.A.part` in the manifest: `user` is no part",
+        ),
+        (
+            "parameters.A",
+            "parameters.A-B",
+            "`templates.application.parameters.A-B` in the manifest: ",
+        ),
+    ] {
+        assert!(good.contains(from), "{from}");
+        let error = manifest(&with_template(&good.replace(from, to)))
+            .map(drop)
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            error.starts_with(expected),
+            "got: {error}\nwanted: {expected}"
+        );
+    }
+}
+
+#[test]
+fn a_role_is_optional_where_the_manifest_says_so() {
+    let text = GOOD.replace(
+        "summary = \"the database server\"",
+        "summary = \"the database server\"\noptional = true",
+    );
+    let manifest = manifest(&text).expect("good");
+    assert_eq!(manifest.optional_targets.len(), 1);
+    let line = manifest.capabilities().into_iter().next().expect("one");
+    assert_eq!(line.text, "the database server (optional)");
+}
+
+#[test]
+fn a_kind_of_a_parameter_is_of_its_own_type_and_has_its_version_in_it() {
+    let parameter = "[parameters.kind]\ntype = \"object-kind\"\n[parameters.database]";
+    let of_parameter = GOOD
+        .replace("[parameters.database]", parameter)
+        .replace("kind = \"ConfigMap\"", "kind = \"{kind}\"")
+        .replace(
+            "verbs = [\"get\", \"lease\"]\nkeys = [\"redis.conf\"]",
+            "verbs = [\"save\"]",
+        );
+    manifest(&of_parameter).expect("good");
+    for (from, to, expected) in [
+        (
+            "kind = \"{kind}\"",
+            "kind = \"{kind}\"\napi-version = \"v1\"",
+            "`objects.configuration.api-version` in the manifest: is part of `{kind}`",
+        ),
+        (
+            "kind = \"{kind}\"",
+            "kind = \"{database}\"",
+            "`objects.configuration.kind` in the manifest: `{database}` must be of type object-kind",
+        ),
+        (
+            "kind = \"{kind}\"",
+            "kind = \"{other}\"",
+            "`objects.configuration.kind` in the manifest: `{other}` is no parameter",
+        ),
+        (
+            "verbs = [\"save\"]",
+            "verbs = [\"lease\"]\nkeys = [\"a\"]",
+            "`objects.configuration.verbs` in the manifest: `lease` is for ConfigMaps only",
+        ),
+    ] {
+        let error = manifest(&of_parameter.replace(from, to))
+            .map(drop)
+            .expect_err("refused")
+            .to_string();
+        assert!(
+            error.starts_with(expected),
+            "got: {error}\nwanted: {expected}"
+        );
+    }
 }

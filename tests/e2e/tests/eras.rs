@@ -1,0 +1,315 @@
+//! An operator of 3scale lets the files be written by looking, and backs up and restores with them,
+//! in each era; half an upgrade is refused; a backup of one era is restored into another namespace.
+
+use e2e::{NAMESPACE, Site};
+use local_cluster::demo::{self, Era};
+
+const COPY: &str = "copy";
+
+const MYSQL: &str =
+    "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -hlocalhost --batch --skip-column-names";
+
+/// An installation on a site.
+struct Installation<'a> {
+    site: &'a Site,
+    namespace: &'a str,
+    era: Era,
+}
+
+impl Installation<'_> {
+    /// Runs a shell line in the one pod of a workload, found by the label of its era.
+    #[track_caller]
+    fn within(&self, workload: &str, container: &str, line: &str) -> String {
+        let label = match self.era {
+            Era::A => "deploymentConfig",
+            Era::B | Era::C => "deployment",
+        };
+        let selector = format!("{label}={workload}");
+        let pods = [
+            "get",
+            "pods",
+            "-l",
+            &selector,
+            "-o",
+            "name",
+            "-n",
+            self.namespace,
+        ];
+        let pods = self.site.kubectl(&pods);
+        let pods: Vec<&str> = pods.lines().collect();
+        assert_eq!(pods.len(), 1, "{workload}: {pods:?}");
+        let mut words = vec!["exec", pods[0], "-n", self.namespace, "-c", container];
+        words.extend(["--", "sh", "-c", line]);
+        self.site.kubectl(&words)
+    }
+
+    fn seed(&self) {
+        let sql = "CREATE TABLE accounts AS SELECT seq AS id, CONCAT('n', seq) AS name FROM seq_1_to_1000";
+        self.within(
+            "system-mysql",
+            "system-mysql",
+            &format!("{MYSQL} system -e \"{sql}\""),
+        );
+        for redis in ["backend-redis", "system-redis"] {
+            let line = format!("seq 1 500 | sed 's/.*/SET {redis}:& value&/' | redis-cli --pipe");
+            self.within(redis, redis, &line);
+        }
+    }
+
+    fn destroy(&self) {
+        let line = format!("{MYSQL} -e 'DROP DATABASE system'");
+        self.within("system-mysql", "system-mysql", &line);
+        for redis in ["backend-redis", "system-redis"] {
+            self.within(redis, redis, "redis-cli FLUSHALL");
+        }
+    }
+
+    fn proof(&self) -> String {
+        let line = format!("{MYSQL} system -e 'CHECKSUM TABLE accounts'");
+        let mut proof = self.within("system-mysql", "system-mysql", &line);
+        for redis in ["backend-redis", "system-redis"] {
+            let line = "redis-cli --scan | sort | while read -r key; do echo \"$key $(redis-cli GET \"$key\")\"; done | sha256sum; redis-cli DBSIZE; redis-cli CONFIG GET save; redis-cli CONFIG GET appendonly";
+            proof.push_str(&self.within(redis, redis, line));
+        }
+        proof
+    }
+}
+
+/// From an empty folder to a proven restore.
+fn whole_way(site: &Site, era: Era, letter: &str, kind: &str) {
+    let there = Installation {
+        site,
+        namespace: NAMESPACE,
+        era,
+    };
+    there.seed();
+    let before = there.proof();
+    let written = site
+        .report(&["init", "threescale", "--namespace", NAMESPACE])
+        .exits(0);
+    assert_eq!(written.json()["era"], letter, "{written}");
+    let file = std::fs::read_to_string(site.path("cofferdam.yaml")).expect("written");
+    for line in [
+        format!("threescale: {{ era: \"{letter}\" }}"),
+        format!("workload: {kind}/system-mysql, container: system-mysql"),
+        format!("workload: {kind}/backend-redis, container: backend-redis"),
+    ] {
+        assert!(file.contains(&line), "no `{line}` in\n{file}");
+    }
+    let _made = site.cofferdam(&["repository", "init"]).exits(0);
+    let said = format!("3scale era {} ", letter.to_uppercase());
+    let checked = site.cofferdam(&["check"]).exits(0);
+    assert!(checked.stdout().contains(&said), "{checked}");
+    let plan = site.cofferdam(&["backup", "--dry-run"]).exits(0);
+    assert!(plan.stdout().contains(&said), "{plan}");
+
+    let backup = site.report(&["backup"]).exits(0);
+    let known = &backup.json()["era"];
+    assert_eq!(known["era"], letter, "{backup}");
+    assert_eq!(known["by"], "looking", "{backup}");
+    there.destroy();
+    assert_ne!(proof_or_none(&there), before);
+    let _restored = site.report(&["restore", "latest", "--yes"]).exits(0);
+    assert_eq!(there.proof(), before);
+}
+
+/// What is left in Redis; the database is gone.
+fn proof_or_none(there: &Installation<'_>) -> String {
+    there.within("backend-redis", "backend-redis", "redis-cli DBSIZE")
+}
+
+#[test]
+fn era_a_is_found_and_goes_the_whole_way_and_on_into_era_b_elsewhere() {
+    let site = Site::of_era(Era::A);
+    whole_way(&site, Era::A, "a", "deploymentconfig");
+    let there = Installation {
+        site: &site,
+        namespace: NAMESPACE,
+        era: Era::A,
+    };
+    let before = there.proof();
+
+    let copy = demo::manifests_of(Era::B, "none")
+        .replace("namespace: 3scale\n", "namespace: copy\n")
+        .replace("  name: 3scale\n", "  name: copy\n");
+    site.kubectl_fed(&["apply", "-f", "-", "--namespace", COPY], &copy);
+    site.wait_for_workloads(COPY, Era::B);
+    let elsewhere = ["restore", "latest", "--yes", "--to-namespace", COPY];
+
+    let _same = site
+        .cofferdam(&["restore", "latest", "--yes", "--to-namespace", NAMESPACE])
+        .exits(2)
+        .says("is the namespace of the application itself");
+    // What the site allows, it allows in the application's own namespace.
+    let _denied = site
+        .cofferdam(&elsewhere)
+        .exits(3)
+        .says("policy does not allow");
+    let _written = site
+        .cofferdam(&[
+            "policy",
+            "init",
+            "--to-namespace",
+            COPY,
+            "--policy",
+            "elsewhere.cedar",
+        ])
+        .exits(0);
+    let mut allowed = elsewhere.to_vec();
+    allowed.extend(["--policy", "elsewhere.cedar", "--output", "json"]);
+    let restored = site.cofferdam(&allowed).exits(0);
+    let report = restored.json();
+    assert_eq!(report["namespace"], COPY, "{restored}");
+    assert_eq!(report["era"]["era"], "b", "{restored}");
+    let copied = Installation {
+        site: &site,
+        namespace: COPY,
+        era: Era::B,
+    };
+    assert_eq!(copied.proof(), before);
+    assert_eq!(there.proof(), before, "the source was touched");
+
+    // Now the source's Secret leads to the source by name: the copy would write there.
+    let url = r#"{"stringData":{"URL":"mysql2://root:pw@system-mysql.3scale.svc/system"}}"#;
+    site.kubectl(&[
+        "patch",
+        "secret",
+        "system-database",
+        "--type=merge",
+        "-p",
+        url,
+    ]);
+    let _kept = site.cofferdam(&["backup", "--only", "objects"]).exits(0);
+    let mut objects = allowed.clone();
+    objects.extend(["--only", "objects"]);
+    let _refused = site
+        .cofferdam(&objects)
+        .exits(2)
+        .says("names hosts in namespace `3scale`")
+        .says("Secret/system-database `URL`")
+        .never_says("root:pw");
+}
+
+#[test]
+fn era_b_is_found_and_goes_the_whole_way() {
+    let site = Site::of_era(Era::B);
+    whole_way(&site, Era::B, "b", "deployment");
+}
+
+#[test]
+fn era_c_ends_with_what_is_external_and_not_with_success() {
+    let site = Site::of_era(Era::C);
+    let written = site
+        .cofferdam(&["init", "threescale", "--namespace", NAMESPACE])
+        .exits(0);
+    assert!(
+        written.stdout().contains("not covered: system-database: "),
+        "{written}"
+    );
+    let _made = site.cofferdam(&["repository", "init"]).exits(0);
+    let checked = site.cofferdam(&["check"]).exits(0);
+    for name in ["system-database", "backend-redis", "system-redis"] {
+        let line = format!("warning  {name}: external, not covered: ");
+        assert!(checked.stdout().contains(&line), "{checked}");
+    }
+
+    let backup = site.report(&["backup"]).exits(4);
+    let report = backup.json();
+    assert_eq!(report["era"]["era"], "c", "{backup}");
+    let external: Vec<&str> = report["external"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .filter_map(|one| one["name"].as_str())
+        .collect();
+    assert_eq!(
+        external,
+        ["system-database", "backend-redis", "system-redis"]
+    );
+    assert!(backup.data_set("objects")["snapshot"].is_string());
+    let runs = site.runs();
+    assert_eq!(runs[0]["whole"], false, "{runs:?}");
+    let listed = site.cofferdam(&["list"]).exits(0);
+    let line = "external, not covered: system-database, backend-redis, system-redis";
+    assert!(listed.stdout().contains(line), "{listed}");
+    let shown = site.cofferdam(&["show", "latest"]).exits(0);
+    assert!(
+        shown
+            .stdout()
+            .contains("system-database: external, not covered: "),
+        "{shown}"
+    );
+
+    site.kubectl(&["delete", "secret", "system-app"]);
+    let _restored = site.cofferdam(&["restore", "latest", "--yes"]).exits(4);
+    site.kubectl(&["get", "secret", "system-app"]);
+    let _named = site.cofferdam(&["backup", "--only", "objects"]).exits(0);
+    let _asked = site
+        .cofferdam(&["backup", "--only", "system-database"])
+        .exits(2)
+        .says("data set `system-database` is external, not covered");
+}
+
+/// A workload without pods: only its kind and name matter here.
+fn bare(kind: &str, name: &str) -> String {
+    let (version, selector) = match kind {
+        "DeploymentConfig" => (
+            "apps.openshift.io/v1",
+            format!("{{ deploymentConfig: {name} }}"),
+        ),
+        _ => (
+            "apps/v1",
+            format!("{{ matchLabels: {{ deployment: {name} }} }}"),
+        ),
+    };
+    let label = if kind == "Deployment" {
+        "deployment"
+    } else {
+        "deploymentConfig"
+    };
+    format!(
+        "apiVersion: {version}\nkind: {kind}\nmetadata: {{ name: {name} }}\nspec:\n  replicas: 0\n  selector: {selector}\n  template:\n    metadata: {{ labels: {{ {label}: {name} }} }}\n    spec: {{ containers: [ {{ name: {name}, image: none }} ] }}\n---\n"
+    )
+}
+
+#[test]
+fn half_an_upgrade_is_refused_and_a_person_may_say_which_era() {
+    let site = Site::local_with(&[]);
+    let init = ["init", "threescale", "--namespace", NAMESPACE];
+    let _empty = site
+        .cofferdam(&init)
+        .exits(2)
+        .says("no workload of 3scale is there");
+
+    let mut objects = bare("DeploymentConfig", "backend-worker");
+    objects.push_str(&bare("DeploymentConfig", "system-mysql"));
+    objects.push_str(&bare("Deployment", "system-mysql"));
+    site.kubectl_fed(&["apply", "-f", "-"], &objects);
+    let _both = site
+        .cofferdam(&init)
+        .exits(2)
+        .says("there both as a DeploymentConfig and as a Deployment: `system-mysql`")
+        .says("wait until the operator has removed the DeploymentConfigs");
+    assert!(!site.path("cofferdam.yaml").exists());
+
+    let said: Vec<&str> = init.iter().copied().chain(["--era", "a"]).collect();
+    let _said = site.cofferdam(&said).exits(0);
+    let file = std::fs::read_to_string(site.path("cofferdam.yaml")).expect("written");
+    assert!(file.contains("asserted: true"), "{file}");
+    assert!(file.contains("deploymentconfig/system-mysql"), "{file}");
+    let _there = site.cofferdam(&said).exits(2).says("is there already");
+
+    // Looked for in every run, where nobody has said otherwise.
+    let looked = file.replace(", asserted: true", "");
+    site.write("cofferdam.yaml", &looked);
+    let _refused = site
+        .cofferdam(&["backup", "--dry-run"])
+        .exits(2)
+        .says("there both as");
+    site.kubectl(&["delete", "deploymentconfig", "--all"]);
+    let _another = site
+        .cofferdam(&["backup", "--dry-run"])
+        .exits(2)
+        .says("holds era B")
+        .says("init threescale --force");
+}
