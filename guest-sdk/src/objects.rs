@@ -1,11 +1,11 @@
-//! ConfigMaps as keys and values, and workloads that a site may leave out.
+//! ConfigMaps as keys and values.
 
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
 use crate::error::{Error, Result};
-use crate::host::{Host, Target};
+use crate::host::Host;
 
 /// What a module may know of a ConfigMap.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
@@ -16,18 +16,6 @@ pub struct ConfigMap {
 }
 
 impl dyn Host + '_ {
-    /// The workload of a role that is `optional` in the manifest: `None` when the site binds none.
-    ///
-    /// # Errors
-    /// What [`Host::target`] fails with otherwise.
-    pub fn target_if_bound(&self, role: &str) -> Result<Option<Box<dyn Target>>> {
-        match self.target(role) {
-            Ok(target) => Ok(Some(target)),
-            Err(error) if error.code() == Some("not-bound") => Ok(None),
-            Err(error) => Err(error),
-        }
-    }
-
     /// A ConfigMap of a group of the manifest.
     ///
     /// # Errors

@@ -45,7 +45,6 @@ struct State {
     sealed: RefCell<BTreeSet<String>>,
     interrupted_steps: RefCell<Vec<String>>,
     leases_held: Cell<usize>,
-    unbound: RefCell<BTreeSet<String>>,
     kinds: RefCell<BTreeMap<String, String>>,
     replicas: RefCell<BTreeMap<String, u32>>,
     processed: RefCell<Option<Result<Processed>>>,
@@ -156,19 +155,6 @@ impl World {
             .on_restart
             .borrow_mut()
             .insert(role.to_owned(), Rc::new(RefCell::new(react)));
-        self
-    }
-
-    /// Lets the site bind no workload to an optional role.
-    ///
-    /// # Panics
-    /// When the manifest does not declare the role as optional.
-    pub fn unbind(&self, role: &str) -> &Self {
-        assert!(
-            self.0.manifest.is_optional(role),
-            "the manifest declares no optional role `{role}`"
-        );
-        self.0.unbound.borrow_mut().insert(role.to_owned());
         self
     }
 

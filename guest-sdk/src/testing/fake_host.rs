@@ -73,12 +73,6 @@ impl Host for World {
             ));
         }
         self.record(format!("target {role}"))?;
-        if self.0.unbound.borrow().contains(role) {
-            return Err(Error::failed(
-                "not-bound",
-                format!("the application binds no workload to the role `{role}`"),
-            ));
-        }
         Ok(Box::new(FakeTarget {
             world: self.clone(),
             role: role.to_owned(),

@@ -16,6 +16,7 @@ pub struct Pod {
     workload: Workload,
     name: String,
     uid: String,
+    running: bool,
     ready: bool,
     terminating: bool,
     state: String,
@@ -45,6 +46,11 @@ impl Pod {
         &self.workload
     }
 
+    /// Running, ready or not, and not being deleted.
+    pub fn is_running(&self) -> bool {
+        self.running
+    }
+
     /// Running, ready, and not being deleted.
     pub fn is_ready(&self) -> bool {
         self.ready
@@ -72,8 +78,8 @@ impl Pod {
     /// Reads what the API said.
     pub(crate) fn read(seen: Seen, namespace: &Namespace, workload: &Workload) -> Self {
         let terminating = seen.metadata.deletion_timestamp.is_some();
-        let ready = !terminating
-            && seen.status.phase == "Running"
+        let running = !terminating && seen.status.phase == "Running";
+        let ready = running
             && seen
                 .status
                 .conditions
@@ -90,6 +96,7 @@ impl Pod {
             state: state(&seen, ready, terminating),
             name: text::sentence(&seen.metadata.name),
             uid: seen.metadata.uid,
+            running,
             ready,
             terminating,
             containers: seen.spec.containers.into_iter().map(|c| c.name).collect(),
@@ -315,6 +322,8 @@ mod tests {
         let namespace = Namespace::parse("n").expect("a name");
         let pod = Pod::read(seen, &namespace, &workload(WorkloadKind::Deployment));
         assert_eq!((pod.is_ready(), pod.state()), (ready, state));
+        let runs = state.starts_with("Running") && !deleted;
+        assert_eq!(pod.is_running(), runs, "{state}");
     }
 
     #[test]

@@ -64,7 +64,9 @@ fn seconds(work: impl FnOnce() -> u64) -> f64 {
 
 fn site() -> World {
     let chunk = Bytes::from(vec![7_u8; CHUNK_BYTES]);
-    World::printing((0..CHUNKS).map(|_| Ok(chunk.clone()))).discarding()
+    let world = World::printing((0..CHUNKS).map(|_| Ok(chunk.clone())));
+    world.state().discarded = Some(0);
+    world
 }
 
 fn binding(module: &Module) -> Arc<Binding> {
@@ -82,7 +84,7 @@ async fn with_module(module: &Module) -> u64 {
         )
         .await
         .expect("backup");
-    world.discarded()
+    world.state().discarded.unwrap_or_default()
 }
 
 async fn without_module(module: &Module) -> u64 {
@@ -106,5 +108,5 @@ async fn without_module(module: &Module) -> u64 {
     transfer::directly(source, &mut *sink).await.expect("moved");
     process.wait().await.expect("ended");
     sink.commit(Vec::new()).await.expect("committed");
-    world.discarded()
+    world.state().discarded.unwrap_or_default()
 }

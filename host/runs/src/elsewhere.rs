@@ -137,7 +137,7 @@ impl Application {
             for (parameter, value) in &data_set.parameters {
                 let mut found = false;
                 texts(value, "", &mut |_, text| {
-                    found |= names_host_in(text, &origin)
+                    found |= names_host_in(text, &origin);
                 });
                 if found {
                     return Err(ElsewhereError::Parameter {

@@ -199,3 +199,45 @@ pub(crate) fn carried_steps(
     }
     Ok(carried)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn steps_of_a_restore_elsewhere_are_not_carried_into_another_namespace() {
+        let root = tempfile::tempdir().expect("a folder");
+        let application = "threescale".parse().expect("a name");
+        let state = ApplicationState::open(root.path(), &application).expect("opened");
+        let run: RunId = "20261122T101859Z-1f3a9c".parse().expect("an id");
+        let folder = state.begin(&run).expect("begun");
+        let journal = Journal::open(&folder.journal()).expect("opened");
+        let data_set: DataSetName = "backend-redis".parse().expect("a name");
+        let copy: Namespace = "copy".parse().expect("a name");
+        for record in [
+            Record::RunBegun {
+                run: run.to_string(),
+                kind: RunKind::Restore,
+                cluster: "https://cluster".into(),
+                namespace: Some(copy.clone()),
+                from: Some("earlier".into()),
+                data_sets: vec![data_set.clone()],
+                process_id: 1,
+            },
+            Record::DataSetBegun {
+                data_set: data_set.clone(),
+            },
+            Record::StepBegun {
+                data_set: data_set.clone(),
+                step: "set aside".into(),
+            },
+        ] {
+            journal.write(record).expect("written");
+        }
+        let carried = |place: &Namespace| {
+            carried_steps(&state, RunKind::Restore, place, Some("earlier")).expect("read")
+        };
+        assert!(carried(&copy).contains_key(&data_set));
+        assert!(carried(&"3scale".parse().expect("a name")).is_empty());
+    }
+}

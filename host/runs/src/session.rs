@@ -8,6 +8,8 @@ mod artifacts;
 mod commands;
 mod files;
 mod objects;
+mod rollouts;
+mod targets;
 mod templates;
 mod trees;
 
@@ -27,7 +29,7 @@ use cofferdam_policy::name::{
     ArtifactName, GroupName, ObjectName, PathName, RoleName, TemplateName,
 };
 use cofferdam_policy::request::{
-    Change, ObjectKind, Request, ResolveTarget, Roll, RolloutOperation, Scope, TakeLease, Target,
+    Change, ObjectKind, Request, ResolveTarget, Scope, TakeLease, Target,
 };
 use cofferdam_policy::{Denied, Permit, Policy};
 use cofferdam_repository::{ArtifactSummary, Repository, Snapshot, SnapshotWriter};
@@ -257,29 +259,6 @@ impl Session {
             && self.binding.manifest().optional_secrets.contains(handle)
     }
 
-    fn pod(&self, id: &PodId) -> Result<cofferdam_cluster::Pod, HostError> {
-        let pods = self.pods.lock().unwrap_or_else(PoisonError::into_inner);
-        pods.get(id).cloned().ok_or_else(|| {
-            HostError::NotFound(format!(
-                "pod `{}` was not looked up by this module",
-                id.name
-            ))
-        })
-    }
-
-    fn remember(&self, role: &RoleName, pod: cofferdam_cluster::Pod) -> PodId {
-        let id = PodId {
-            role: role.clone(),
-            name: pod.name().to_owned(),
-            uid: pod.uid().to_owned(),
-        };
-        self.pods
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(id.clone(), pod);
-        id
-    }
-
     fn object_kind(&self, group: &GroupName) -> Result<ObjectKind, HostError> {
         let kind = self.binding.object_kind(group);
         kind.cloned().ok_or_else(|| {
@@ -307,20 +286,11 @@ impl Host for Session {
     }
 
     async fn ready_pod(&self, role: &RoleName) -> Result<PodId, HostError> {
-        let Granted { permit, record } = self.permit(ResolveTarget {
-            target: self.bound(role)?,
-        })?;
-        let pod = record.close(self.shared.cluster.ready_pod(&permit).await)?;
-        Ok(self.remember(role, pod))
+        self.find_pod(role).await
     }
 
     async fn pods(&self, role: &RoleName) -> Result<Vec<PodId>, HostError> {
-        let Granted { permit, record } = self.permit(ResolveTarget {
-            target: self.bound(role)?,
-        })?;
-        let pods = record.close(self.shared.cluster.pods(&permit).await)?;
-        let ready = pods.into_iter().filter(cofferdam_cluster::Pod::is_ready);
-        Ok(ready.map(|pod| self.remember(role, pod)).collect())
+        self.find_pods(role).await
     }
 
     async fn start(
@@ -419,69 +389,19 @@ impl Host for Session {
     }
 
     async fn restart(&self, role: &RoleName) -> Result<(), HostError> {
-        let request = Roll {
-            target: self.bound(role)?,
-            operation: RolloutOperation::Restart,
-        };
-        let Granted { permit, record } = self.permit(request)?;
-        record.close(self.shared.cluster.restart(&permit).await)
+        self.restart_workload(role).await
     }
 
     async fn wait_rollout(&self, role: &RoleName, timeout: Duration) -> Result<(), HostError> {
-        let target = self.bound(role)?;
-        let step = format!("rollout of {}", target.workload);
-        let Granted { permit, record } = self.permit(Roll {
-            target,
-            operation: RolloutOperation::Wait,
-        })?;
-        let mut told = |progress: &cofferdam_cluster::Progress| {
-            self.event(&Event::Progress {
-                data_set: self.data_set.name.clone(),
-                step: step.clone(),
-                done: progress.available.into(),
-                total: Some(progress.desired.into()),
-                unit: "replicas".into(),
-            });
-        };
-        let waited = self
-            .shared
-            .cluster
-            .wait_rollout(&permit, timeout, &mut told);
-        let result = tokio::select! {
-            result = waited => result,
-            () = self.shared.cancel.cancelled() => return Err(HostError::Cancelled),
-        };
-        record.close(result)
+        self.await_rollout(role, timeout).await
     }
 
     async fn replicas(&self, role: &RoleName) -> Result<u32, HostError> {
-        let request = Roll {
-            target: self.bound(role)?,
-            operation: RolloutOperation::Replicas,
-        };
-        let Granted { permit, record } = self.permit(request)?;
-        Ok(record
-            .close(self.shared.cluster.replicas(&permit).await)?
-            .desired)
+        self.wanted_replicas(role).await
     }
 
     async fn set_replicas(&self, role: &RoleName, replicas: u32) -> Result<(), HostError> {
-        let target = self.bound(role)?;
-        let workload = target.workload.to_string();
-        let Granted { permit, record } = self.permit(Roll {
-            target,
-            operation: RolloutOperation::SetReplicas { replicas },
-        })?;
-        // What a lease puts back is not to be set for good meanwhile.
-        if self.shared.leases.holds(&workload) {
-            let message = format!("a lease on {workload} is held in this run");
-            record.end(Ending {
-                error: Some(message.clone()),
-                ..Ending::default()
-            });
-            return Err(HostError::Conflict(message));
-        }
-        record.close(self.shared.cluster.set_replicas(&permit).await)
+        self.set_wanted_replicas(role, replicas).await
     }
 
     async fn take_lease(&self, request: LeaseRequest) -> Result<LeaseId, HostError> {

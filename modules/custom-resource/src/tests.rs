@@ -12,12 +12,18 @@ fn manager(domain: &str) -> serde_json::Value {
     })
 }
 
-fn world() -> World {
+fn without_operator() -> World {
     let world = World::new(include_str!("../module.toml"));
     world
         .parameter("kind", "apps.3scale.net/v1alpha1/APIManager")
         .parameter("names", "apimanager")
         .put_object("resources", "apimanager", manager("example.com"));
+    world
+}
+
+fn world() -> World {
+    let world = without_operator();
+    world.bind("operator");
     world
 }
 
@@ -73,8 +79,8 @@ fn the_operator_is_held_back_until_all_is_loaded_and_available_is_awaited() {
 
 #[test]
 fn a_site_without_an_operator_leaves_it_out() {
-    let world = with_backup();
-    world.unbind("operator");
+    let world = without_operator();
+    CustomResource::backup(&world).expect("the backup");
     CustomResource::restore(&world).expect("the restore");
     assert_eq!(
         changes(&world),

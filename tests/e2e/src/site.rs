@@ -24,14 +24,14 @@ const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../local-cluster/demo")
 /// How much of the demo application a story needs. Databases take their time to come up, the more
 /// the more of them come at once: a story starts no workload that it does not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+enum Part<'a> {
     /// Every workload.
     All,
     /// These workloads, with all Secrets, ConfigMaps, claims and services.
-    Workloads(&'static [&'static str]),
+    Workloads(&'a [&'a str]),
 }
 
-impl Part {
+impl Part<'_> {
     /// Whether a document of the demo's YAML belongs to it.
     fn has(self, document: &str) -> bool {
         let name = |name: &&str| document.contains(&format!("\nmetadata:\n  name: {name}\n"));
@@ -106,17 +106,38 @@ impl Site {
 
     /// A site with these workloads only.
     #[track_caller]
-    pub fn with(workloads: &'static [&'static str]) -> Self {
+    pub fn with(workloads: &[&str]) -> Self {
         Self::given_or_local(Part::Workloads(workloads))
     }
 
     /// A site on a local cluster with these workloads: for stories that need a fault injected.
     #[track_caller]
-    pub fn local_with(workloads: &'static [&'static str]) -> Self {
+    pub fn local_with(workloads: &[&str]) -> Self {
         Self::on_local(Part::Workloads(workloads))
     }
 
-    fn given_or_local(part: Part) -> Self {
+    /// Applies YAML; `${COFFERDAM_TEST_IMAGE}` in it is the image of the servers.
+    #[track_caller]
+    pub fn apply(&self, yaml: &str) {
+        let image = std::env::var("COFFERDAM_TEST_IMAGE")
+            .unwrap_or_else(|_| "local-cluster/layer".to_owned());
+        let yaml = yaml.replace("${COFFERDAM_TEST_IMAGE}", &image);
+        self.kubectl_fed(&["apply", "-f", "-"], &yaml);
+    }
+
+    /// Waits until every Deployment is available.
+    #[track_caller]
+    pub fn wait_available(&self) {
+        self.kubectl(&[
+            "wait",
+            "--for=condition=Available",
+            "deployment",
+            "--all",
+            "--timeout=180s",
+        ]);
+    }
+
+    fn given_or_local(part: Part<'_>) -> Self {
         match std::env::var_os("COFFERDAM_TEST_KUBECONFIG") {
             Some(kubeconfig) => Self::on(None, kubeconfig.into(), part),
             None => Self::on_local(part),
@@ -135,7 +156,7 @@ impl Site {
         .expect("a local cluster")
     }
 
-    fn on_local(part: Part) -> Self {
+    fn on_local(part: Part<'_>) -> Self {
         let cluster = Self::start_cluster();
         let kubeconfig = cluster.kubeconfig().to_owned();
         Self::on(Some(cluster), kubeconfig, part)
@@ -157,10 +178,8 @@ impl Site {
         site
     }
 
-    fn on(cluster: Option<Cluster>, kubeconfig: PathBuf, part: Part) -> Self {
+    fn on(cluster: Option<Cluster>, kubeconfig: PathBuf, part: Part<'_>) -> Self {
         let site = Self::bare(cluster, kubeconfig);
-        let image = std::env::var("COFFERDAM_TEST_IMAGE")
-            .unwrap_or_else(|_| "local-cluster/layer".to_owned());
         let mut files: Vec<PathBuf> = std::fs::read_dir(DEMO)
             .expect("the demo")
             .map(|entry| entry.expect("an entry").path())
@@ -171,25 +190,17 @@ impl Site {
                 .is_some_and(|extension| extension == "yaml")
         });
         for file in &files {
-            let yaml = std::fs::read_to_string(file)
-                .expect("the demo's YAML")
-                .replace("${COFFERDAM_TEST_IMAGE}", &image);
+            let yaml = std::fs::read_to_string(file).expect("the demo's YAML");
             let documents: Vec<&str> = yaml
                 .split("\n---\n")
                 .filter(|document| part.has(document))
                 .collect();
             if !documents.is_empty() {
-                site.kubectl_fed(&["apply", "-f", "-"], &documents.join("\n---\n"));
+                site.apply(&documents.join("\n---\n"));
             }
         }
         if part != Part::Workloads(&[]) {
-            site.kubectl(&[
-                "wait",
-                "--for=condition=Available",
-                "deployment",
-                "--all",
-                "--timeout=180s",
-            ]);
+            site.wait_available();
         }
         site
     }
@@ -327,6 +338,21 @@ impl Site {
             .stderr(Stdio::piped())
             .spawn()
             .expect("the product starts")
+    }
+
+    /// Starts kubectl with its standard output in a file of the site's folder, and leaves it running.
+    #[track_caller]
+    pub fn begin_kubectl(&self, words: &[&str], output: &str) -> Child {
+        let output = std::fs::File::create(self.path(output)).expect("a file");
+        Command::new(needed("COFFERDAM_TEST_KUBECTL"))
+            .args(["--namespace", NAMESPACE])
+            .args(words)
+            .env("KUBECONFIG", &self.kubeconfig)
+            .stdin(Stdio::null())
+            .stdout(output)
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("kubectl starts")
     }
 
     /// Calls kubectl, which must succeed; its standard output.

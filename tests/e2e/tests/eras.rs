@@ -1,5 +1,10 @@
 //! An operator of 3scale lets the files be written by looking, and backs up and restores with them,
 //! in each era; half an upgrade is refused; a backup of one era is restored into another namespace.
+#![expect(
+    clippy::indexing_slicing,
+    clippy::disallowed_methods,
+    reason = "what is missing fails its story either way"
+)]
 
 use e2e::{NAMESPACE, Site};
 use local_cluster::demo::{self, Era};
@@ -50,13 +55,21 @@ impl Installation<'_> {
             "system-mysql",
             &format!("{MYSQL} system -e \"{sql}\""),
         );
+        let sql = "CREATE TABLE jobs AS SELECT generate_series(1, 300) AS id";
+        self.zync(sql);
         for redis in ["backend-redis", "system-redis"] {
             let line = format!("seq 1 500 | sed 's/.*/SET {redis}:& value&/' | redis-cli --pipe");
             self.within(redis, redis, &line);
         }
     }
 
+    fn zync(&self, sql: &str) -> String {
+        let line = format!("psql -qtAU postgres zync_production -c '{sql}'");
+        self.within("zync-database", "postgresql", &line)
+    }
+
     fn destroy(&self) {
+        self.zync("DROP TABLE jobs");
         let line = format!("{MYSQL} -e 'DROP DATABASE system'");
         self.within("system-mysql", "system-mysql", &line);
         for redis in ["backend-redis", "system-redis"] {
@@ -67,6 +80,7 @@ impl Installation<'_> {
     fn proof(&self) -> String {
         let line = format!("{MYSQL} system -e 'CHECKSUM TABLE accounts'");
         let mut proof = self.within("system-mysql", "system-mysql", &line);
+        proof.push_str(&self.zync("SELECT count(*), sum(id) FROM jobs"));
         for redis in ["backend-redis", "system-redis"] {
             let line = "redis-cli --scan | sort | while read -r key; do echo \"$key $(redis-cli GET \"$key\")\"; done | sha256sum; redis-cli DBSIZE; redis-cli CONFIG GET save; redis-cli CONFIG GET appendonly";
             proof.push_str(&self.within(redis, redis, line));
@@ -111,6 +125,12 @@ fn whole_way(site: &Site, era: Era, letter: &str, kind: &str) {
     assert_ne!(proof_or_none(&there), before);
     let _restored = site.report(&["restore", "latest", "--yes"]).exits(0);
     assert_eq!(there.proof(), before);
+    // Since its own rollout system-sidekiq was told these: the index, and then the routes.
+    let told = there.within("system-sidekiq", "system-sidekiq", "cat /tmp/told");
+    assert_eq!(
+        told,
+        "exec rake searchd:optimal_index\nexec rake zync:resync:domains\n"
+    );
 }
 
 /// What is left in Redis; the database is gone.

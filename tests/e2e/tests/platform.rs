@@ -70,7 +70,12 @@ fn place(lines: &[String], words: &[&str]) -> usize {
     let found = lines
         .iter()
         .position(|line| words.iter().all(|word| line.contains(word)));
-    found.unwrap_or_else(|| panic!("no line with {words:?} in\n{}", lines.join("\n")))
+    assert!(
+        found.is_some(),
+        "no line with {words:?} in\n{}",
+        lines.join("\n")
+    );
+    found.unwrap_or_default()
 }
 
 const OPERATOR: &str = "threescale-operator-controller-manager-v2";

@@ -189,7 +189,7 @@ async fn a_number_of_replicas_is_set_and_a_change_in_between_is_looked_at_again(
     let (cluster, log) = cluster(move |asked| match asked.method.as_str() {
         "PUT" if conflicts > 0 => {
             conflicts -= 1;
-            Reply::Json(409, crate::testing::status(409, "Conflict", "modified"))
+            Reply::Json(409, status(409, "Conflict", "modified"))
         }
         "PUT" => Reply::Json(200, asked.body.clone()),
         _ => Reply::Json(

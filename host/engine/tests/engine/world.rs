@@ -45,7 +45,7 @@ pub(crate) struct State {
     pub(crate) open: i64,
     pub(crate) leases: Vec<LeaseId>,
     /// How much of what was written to artifacts was dropped; `None` where it is kept.
-    discarded: Option<u64>,
+    pub(crate) discarded: Option<u64>,
 }
 
 impl World {
@@ -57,16 +57,6 @@ impl World {
         let world = Self::default();
         world.state().output = chunks.into_iter().collect();
         world
-    }
-
-    /// Drops what is written to artifacts, and counts it.
-    pub(crate) fn discarding(self) -> Self {
-        self.state().discarded = Some(0);
-        self
-    }
-
-    pub(crate) fn discarded(&self) -> u64 {
-        self.state().discarded.unwrap_or_default()
     }
 
     pub(crate) fn with_artifact(self, name: &str, content: &[u8]) -> Self {

