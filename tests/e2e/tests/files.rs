@@ -140,7 +140,7 @@ fn a_restore_never_leaves_its_folder() {
         "mkdir -p /tmp/outside && printf precious > /tmp/outside/file && printf precious > /tmp/outside/plain
          rm -r logos plain && ln -s /tmp/outside logos && ln -s /tmp/outside/plain plain",
     );
-    let refused = site.cofferdam(&["restore", "latest", "--yes"]).exits(1);
+    let refused = site.cofferdam(&["restore", "latest", "--yes"]).exits(2);
     let _told = refused.says("`logos` is a link instead of a folder");
     assert_eq!(
         run(&site, "readlink logos plain"),

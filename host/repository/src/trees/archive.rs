@@ -4,6 +4,7 @@
 //! the contents come asynchronously. Every name is `./` and a [`TreePath`](super::entry::TreePath), so none is absolute
 //! and none has `..`. The last blocks of an archive are given out only after every file had its length and digest.
 
+use std::collections::HashMap;
 use std::fmt;
 use std::pin::Pin;
 use std::sync::Arc;
@@ -17,7 +18,7 @@ use tar::{EntryType, GnuExtSparseHeader, Header};
 
 use crate::error::{Error, Result};
 use crate::repository::blocking;
-use crate::trees::entry::{Record, TreeEntry, TreeKind};
+use crate::trees::entry::{Record, TreeEntry, TreeKind, TreePath};
 use crate::trees::reader::TreeReader;
 use crate::trees::spool::{Records, Spool};
 
@@ -28,6 +29,26 @@ const AHEAD: usize = 8;
 
 fn padding(length: u64) -> usize {
     usize::try_from((BLOCK - length % BLOCK) % BLOCK).unwrap_or(0)
+}
+
+/// The first name under which each hard-linked inode is packed.
+#[derive(Debug, Default)]
+pub(crate) struct Links(HashMap<u64, TreePath>);
+
+impl Links {
+    /// Makes a file a link to the one packed before, if there was one.
+    pub(crate) fn resolve(&mut self, record: &mut Record) {
+        let entry = &record.entry;
+        if entry.kind != TreeKind::File || entry.links <= 1 {
+            return;
+        }
+        match self.0.get(&entry.inode) {
+            Some(first) => record.link_to = Some(first.clone()),
+            None => {
+                self.0.insert(entry.inode, entry.path.clone());
+            }
+        }
+    }
 }
 
 /// Sums up how long an archive gets: servers of the older exec protocol need to know.

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::chunker::Chunker;
 use crate::error::{Error, Result};
 use crate::tree::StoredFile;
-use crate::trees::archive::Measure;
+use crate::trees::archive::{Links, Measure};
 use crate::trees::build::TreeBuilder;
 use crate::trees::entry::{FileTime, Record, TreeKind};
 use crate::trees::save::TreeCounts;
@@ -43,7 +43,7 @@ pub(super) fn build(common: &Common, records: Records) -> Result<Built> {
         0,
     );
     let (mut listing_hash, mut tree_hash) = (Sha256::new(), Sha256::new());
-    let mut measure = Measure::default();
+    let (mut measure, mut links) = (Measure::default(), Links::default());
     for record in records {
         let mut record = record?;
         match record.entry.kind {
@@ -66,7 +66,6 @@ pub(super) fn build(common: &Common, records: Records) -> Result<Built> {
         listing.bytes += line.len() as u64;
         listing_hash.update(&line);
         tree_hash.update(portable(&record));
-        measure.add(&record)?;
         let mut rest = Bytes::from(line);
         while !rest.is_empty() {
             if let Some(chunk) = chunker.push(&mut rest, Vec::new) {
@@ -75,6 +74,8 @@ pub(super) fn build(common: &Common, records: Records) -> Result<Built> {
                 stored_bytes += stored.stored_bytes;
             }
         }
+        links.resolve(&mut record);
+        measure.add(&record)?;
         builder.push(record)?;
     }
     let rest = chunker.finish();

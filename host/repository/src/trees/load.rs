@@ -4,12 +4,11 @@
 //! and a time that anybody can set. Must never name a path outside of the folder, nor one below something that is a
 //! link in the folder.
 
-use std::collections::HashMap;
 use std::fmt;
 
 use crate::error::{Error, Result};
 use crate::repository::blocking;
-use crate::trees::archive::{Measure, TreeArchive};
+use crate::trees::archive::{Links, Measure, TreeArchive};
 use crate::trees::compare::Shape;
 use crate::trees::entry::{Record, TreeEntry, TreeKind, TreePath};
 use crate::trees::reader::TreeReader;
@@ -163,8 +162,7 @@ struct Planner {
     conflicts: (Vec<String>, u64),
     /// The folder whose removal takes all below it along.
     removed: Option<TreePath>,
-    /// The first name under which a hard-linked inode is written.
-    linked: HashMap<u64, TreePath>,
+    links: Links,
 }
 
 impl Planner {
@@ -179,7 +177,7 @@ impl Planner {
             remove: NamesWriter::new()?,
             conflicts: (Vec::new(), 0),
             removed: None,
-            linked: HashMap::new(),
+            links: Links::default(),
         })
     }
 
@@ -378,20 +376,13 @@ impl Planner {
     }
 
     fn put(&mut self, mut saved: Record) -> Result<()> {
+        self.links.resolve(&mut saved);
         let entry = &saved.entry;
         match entry.kind {
             TreeKind::Folder => self.counts.folders += 1,
             TreeKind::Link => self.counts.links += 1,
             TreeKind::File => {
                 self.counts.files += 1;
-                if entry.links > 1 {
-                    match self.linked.get(&entry.inode) {
-                        Some(first) => saved.link_to = Some(first.clone()),
-                        None => {
-                            self.linked.insert(entry.inode, entry.path.clone());
-                        }
-                    }
-                }
                 if saved.link_to.is_none() {
                     self.counts.bytes += held(&saved);
                 }

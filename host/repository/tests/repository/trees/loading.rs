@@ -45,11 +45,23 @@ async fn restic_checks_lists_and_restores_a_tree() {
     assert_eq!(inode("large"), inode("a/twin"), "still one file");
 }
 
+/// Reads all of a tree; how long its archive is.
+async fn repository_archive(workbench: &Workbench, snapshot: &Snapshot) -> u64 {
+    let tree = workbench.repository.open_tree(&snapshot.id, &name("files"));
+    let mut archive = tree.await.unwrap().archive().await.unwrap();
+    while archive.read().await.unwrap().is_some() {}
+    archive.bytes()
+}
+
 #[tokio::test]
 async fn a_loaded_tree_is_what_was_saved() {
     let workbench = Workbench::new().await;
     let root = difficult();
     let (snapshot, ..) = save(&workbench.repository, root.path()).await.unwrap();
+    let whole = repository_archive(&workbench, &snapshot).await;
+    let evidence = &snapshot.artifacts[0].evidence;
+    let told = evidence.iter().find(|(key, _)| key == "archive-bytes");
+    assert_eq!(told.unwrap().1, whole.to_string(), "verify counts on it");
     let target = tempfile::tempdir().unwrap();
     let counts = load(
         &workbench.repository,
