@@ -2,6 +2,7 @@
 //! folder.
 
 use e2e::Site;
+use local_cluster::faults::{Fault, Rule};
 
 const FOLDER: &str = "/opt/system/public/system";
 
@@ -218,4 +219,25 @@ fn a_busy_file_is_named_and_nothing_is_kept() {
     run(&site, "touch stop");
     let _told = refused.exits(1).says("`busy.log`");
     assert!(site.runs().iter().all(|run| run["whole"] == false));
+}
+
+#[test]
+fn a_disk_without_room_is_refused_before_anything_is_changed() {
+    let site = Site::local();
+    run(&site, "head -c 6000000 /dev/urandom > large && printf saved > small");
+    site.prepare(&data_set(""));
+    let _kept = site.report(&["backup"]).exits(0);
+    let limit = Rule::new(Fault::LimitVolume { bytes: 4 << 20 }).named("system-storage");
+    let fault = site.fault(&limit);
+    site.kubectl(&["rollout", "restart", "deployment/system-app"]);
+    site.kubectl(&["rollout", "status", "deployment/system-app", "--timeout=120s"]);
+    fault.has_struck();
+    run(&site, "printf old > small");
+    let refused = site.cofferdam(&["restore", "latest", "--yes"]).exits(1);
+    let _told = refused.says("has room for").says("nothing was changed");
+    assert_eq!(run(&site, "ls; cat small"), "small\nold");
+    // What fits is brought back all the same.
+    site.prepare(&data_set(", only: small"));
+    let _restored = site.report(&["restore", "latest", "--yes"]).exits(0);
+    assert_eq!(run(&site, "ls; cat small"), "small\nsaved");
 }
