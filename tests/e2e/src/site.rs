@@ -27,6 +27,8 @@ const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../local-cluster/demo")
 enum Part<'a> {
     /// Every workload.
     All,
+    /// Secrets and ConfigMaps.
+    Objects,
     /// These workloads, with all Secrets, ConfigMaps, claims and services.
     Workloads(&'a [&'a str]),
 }
@@ -37,6 +39,9 @@ impl Part<'_> {
         let name = |name: &&str| document.contains(&format!("\nmetadata:\n  name: {name}\n"));
         match self {
             Self::All => true,
+            Self::Objects => ["Namespace", "Secret", "ConfigMap"]
+                .iter()
+                .any(|kind| document.contains(&format!("\nkind: {kind}\n"))),
             Self::Workloads(names) => {
                 !document.contains("\nkind: Deployment\n") || names.iter().any(name)
             }
@@ -72,7 +77,7 @@ impl Site {
     /// A site whose application is only Secrets and ConfigMaps: for stories about the repository.
     #[track_caller]
     pub fn with_objects_only() -> Self {
-        Self::given_or_local(Part::Workloads(&[]))
+        Self::given_or_local(Part::Objects)
     }
 
     /// A site with a whole 3scale of one era. OpenShift's kinds are on the local cluster only.
@@ -199,7 +204,7 @@ impl Site {
                 site.apply(&documents.join("\n---\n"));
             }
         }
-        if part != Part::Workloads(&[]) {
+        if part != Part::Objects {
             site.wait_available();
         }
         site

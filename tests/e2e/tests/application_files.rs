@@ -30,8 +30,8 @@ fn a_wrong_type_is_named() {
 #[test]
 fn a_module_that_is_not_there_is_named() {
     check(
-        "    - { name: a, module: { name: oracle } }\n",
-        "there is no module `oracle`",
+        "    - { name: a, module: { name: informix } }\n",
+        "there is no module `informix`",
     );
 }
 

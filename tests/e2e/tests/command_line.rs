@@ -74,6 +74,10 @@ fn the_file_that_init_writes_is_read_once_the_capitals_are_filled_in() {
             "deployment/NAME, container: NAME",
             "deployment/d, container: c",
         )
+        .replace("secret: NAME, key: KEY", "secret: s, key: k")
+        .replace("task: VALUE", "task: zync:resync:domains")
+        .replace("kind: VALUE", "kind: apps.3scale.net/v1alpha1/APIManager")
+        .replace("names: VALUE", "names: [a]")
         .lines()
         .map(|line| match line.strip_prefix("        # ") {
             Some(parameter) if parameter.contains(": ") && parameter.contains("   # ") => {

@@ -171,6 +171,8 @@ pub(super) fn as_written(setting: &Setting) -> String {
     match setting {
         Setting::Value(Value::Duration(duration)) => jiff::SignedDuration::try_from(*duration)
             .map_or_else(|_| setting.to_string(), |signed| format!("{signed:#}")),
+        // Without quotes, no text is nothing.
+        Setting::Value(Value::Text(text)) if text.is_empty() => "\"\"".to_owned(),
         Setting::Value(_) => setting.to_string(),
         Setting::ObjectNames(names) => {
             let names: Vec<&str> = names.iter().map(ObjectName::as_str).collect();

@@ -367,7 +367,11 @@ async fn a_pod_may_be_deleted_in_mid_stream() {
     let pod = bed.deployment("one").await;
     bed.set_fault(json!({"fault": "deletePod", "afterBytes": 50_000, "count": 1}))
         .await;
-    let heard = run(&bed, &pod, "head -c 100000 /dev/zero; sleep 60").await;
+    let script = "head -c 100000 /dev/zero; sleep 60";
+    let path = exec_path(&pod, &["sh", "-c", script], false);
+    let (mut socket, _) = open(&bed, &path, BOTH).await.unwrap();
+    // The pod has its grace before it ends, and a busy machine takes its time.
+    let heard = listen(&mut socket, Duration::from_secs(20)).await;
     let status = heard.status().unwrap();
     assert_eq!(status["details"]["causes"][0]["message"], "137");
     assert_ne!(bed.ready_pod("one").await, pod);

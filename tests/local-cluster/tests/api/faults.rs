@@ -123,9 +123,14 @@ async fn a_watch_may_be_expired_by_order_once() {
 async fn a_slow_rollout_shows_the_old_status_for_longer() {
     let bed = Bed::new().await;
     bed.deployment("one").await;
+    let path = "/apis/apps/v1/namespaces/default/deployments/one";
+    // Its pod is ready a moment before its status says so.
+    bed.wait(path, |answer| {
+        answer.body["status"]["availableReplicas"] == 1
+    })
+    .await;
     bed.set_fault(json!({"fault": "slowRollout", "milliseconds": 700, "name": "one"}))
         .await;
-    let path = "/apis/apps/v1/namespaces/default/deployments/one";
     let patch = json!({"spec": {"template": {"metadata": {"annotations": {"a": "b"}}}}});
     let begin = Instant::now();
     let changed = bed.send("PATCH", path, Some(patch)).await.body;
