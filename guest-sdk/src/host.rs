@@ -190,8 +190,20 @@ pub trait Pod: fmt::Debug {
     /// Loads a folder from an artifact.
     ///
     /// # Errors
-    /// `NotFound` when there is no such artifact, `Failed` when the pod's disk is full.
+    /// `NotFound` when there is no such artifact, `Failed` when the pod's disk is full, `Conflict`
+    /// when something of another kind stands in the way: then nothing was changed.
     fn load_tree(&self, artifact: &str, path: &str, options: LoadOptions) -> Result<TreeSummary>;
+    /// Loads only these files and folders of an artifact, by their paths within the folder.
+    ///
+    /// # Errors
+    /// `NotFound` when the artifact has no such path, `Invalid` for none, and as [`load_tree`](Self::load_tree).
+    fn load_part(
+        &self,
+        artifact: &str,
+        path: &str,
+        options: LoadOptions,
+        only: &[&str],
+    ) -> Result<TreeSummary>;
     /// What is known of a file or folder; `None` when nothing is there.
     ///
     /// # Errors

@@ -18,6 +18,7 @@ mod answer;
 mod fake_host;
 mod fake_pod;
 mod fake_streams;
+mod fake_trees;
 mod manifest;
 
 pub use answer::{Answer, Call};

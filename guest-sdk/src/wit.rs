@@ -210,6 +210,22 @@ impl Target for WitTarget {
     }
 }
 
+fn flags(options: LoadOptions) -> raw::files::LoadOptions {
+    let LoadOptions {
+        delete_extraneous,
+        keep_newer,
+        keep_owner,
+    } = options;
+    let mut flags = raw::files::LoadOptions::empty();
+    flags.set(
+        raw::files::LoadOptions::DELETE_EXTRANEOUS,
+        delete_extraneous,
+    );
+    flags.set(raw::files::LoadOptions::KEEP_NEWER, keep_newer);
+    flags.set(raw::files::LoadOptions::KEEP_OWNER, keep_owner);
+    flags
+}
+
 impl Pod for WitPod {
     fn name(&self) -> String {
         self.0.name()
@@ -232,19 +248,20 @@ impl Pod for WitPod {
     }
 
     fn load_tree(&self, artifact: &str, path: &str, options: LoadOptions) -> Result<TreeSummary> {
-        let LoadOptions {
-            delete_extraneous,
-            keep_newer,
-            keep_owner,
-        } = options;
-        let mut flags = raw::files::LoadOptions::empty();
-        flags.set(
-            raw::files::LoadOptions::DELETE_EXTRANEOUS,
-            delete_extraneous,
-        );
-        flags.set(raw::files::LoadOptions::KEEP_NEWER, keep_newer);
-        flags.set(raw::files::LoadOptions::KEEP_OWNER, keep_owner);
-        raw::files::load(&self.0, artifact, path, flags)
+        raw::files::load(&self.0, artifact, path, flags(options))
+            .map(tree)
+            .map_err(from_raw)
+    }
+
+    fn load_part(
+        &self,
+        artifact: &str,
+        path: &str,
+        options: LoadOptions,
+        only: &[&str],
+    ) -> Result<TreeSummary> {
+        let only: Vec<String> = only.iter().map(|&one| one.to_owned()).collect();
+        raw::files::load_part(&self.0, artifact, path, flags(options), &only)
             .map(tree)
             .map_err(from_raw)
     }

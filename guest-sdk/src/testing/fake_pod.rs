@@ -7,7 +7,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 use super::fake_streams::{FakeSink, FakeSource, Place};
-use super::{Answer, Call, World, manifest};
+use super::{Answer, Call, World, fake_trees, manifest};
 use crate::error::{Error, Result};
 use crate::host::{
     HeldLease, Holes, Lease, LoadOptions, Metadata, Outcome, Pod, Process, Sink, Source, Target,
@@ -195,6 +195,13 @@ impl FakePod {
             .place(path, &self.role, write, &self.world.0.parameters.borrow())
     }
 
+    fn tree(&self, path: &str, write: bool) -> Result<String> {
+        self.world
+            .0
+            .manifest
+            .tree(path, &self.role, write, &self.world.0.parameters.borrow())
+    }
+
     fn record_command(&self, verb: &str, command: &str, holes: Holes<'_>) -> Result<()> {
         let holes: String = holes
             .iter()
@@ -261,15 +268,27 @@ impl Pod for FakePod {
     }
 
     fn save_tree(&self, path: &str, artifact: &str) -> Result<TreeSummary> {
-        self.place(path, false)?;
+        let place = self.tree(path, false)?;
         self.world.record(format!("save-tree {path} {artifact}"))?;
-        Err(Error::invalid("the fakes keep no trees"))
+        fake_trees::save(&self.world, &place, artifact)
     }
 
-    fn load_tree(&self, artifact: &str, path: &str, _options: LoadOptions) -> Result<TreeSummary> {
-        self.place(path, true)?;
-        self.world.record(format!("load-tree {artifact} {path}"))?;
-        Err(Error::invalid("the fakes keep no trees"))
+    fn load_tree(&self, artifact: &str, path: &str, options: LoadOptions) -> Result<TreeSummary> {
+        self.load_part(artifact, path, options, &[])
+    }
+
+    fn load_part(
+        &self,
+        artifact: &str,
+        path: &str,
+        options: LoadOptions,
+        only: &[&str],
+    ) -> Result<TreeSummary> {
+        let place = self.tree(path, true)?;
+        let words: String = only.iter().map(|one| format!(" {one}")).collect();
+        self.world
+            .record(format!("load-tree {artifact} {path}{words}"))?;
+        fake_trees::load(&self.world, artifact, &place, options, only)
     }
 
     fn stat(&self, path: &str) -> Result<Option<Metadata>> {

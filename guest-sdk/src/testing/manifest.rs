@@ -47,6 +47,8 @@ pub(super) struct DeclaredPath {
     target: String,
     path: String,
     access: String,
+    #[serde(default)]
+    tree: bool,
 }
 
 #[derive(Debug, Deserialize)]
@@ -129,6 +131,22 @@ impl Manifest {
             )));
         }
         fill(&declared.path, parameters)
+    }
+
+    /// As [`place`](Self::place), of a path that is declared as a tree.
+    pub(super) fn tree(
+        &self,
+        name: &str,
+        role: &str,
+        write: bool,
+        parameters: &BTreeMap<String, String>,
+    ) -> Result<String> {
+        if self.paths.get(name).is_some_and(|path| !path.tree) {
+            return Err(Error::invalid(format!(
+                "the manifest declares path `{name}` as no tree"
+            )));
+        }
+        self.place(name, role, write, parameters)
     }
 
     /// A group that declares `verb`.

@@ -3,6 +3,8 @@
 //! A path is a positional parameter and never a part of a shell's text. Must never leave a half
 //! file under its real name, and never read through a link that leads out of the link's folder.
 
+mod tree;
+
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -18,6 +20,9 @@ use crate::process::{Process, Stdin, Stdout};
 use crate::stream::Feed;
 use crate::text;
 
+pub use tree::unpack::Packed;
+pub use tree::{PackedTree, Room, TreeEntry, TreeFeed, TreeListing, TreeNames};
+
 /// For operations that move no data.
 const SHORT: Duration = Duration::from_secs(120);
 /// A removed tree may hold a million files.
@@ -30,6 +35,8 @@ const LEADS_OUT: i32 = 45;
 const WRONG_KIND: i32 = 46;
 const CLOSED_FOLDER: i32 = 47;
 const WRONG_SIZE: i32 = 49;
+const NO_FIND: i32 = 50;
+const NO_TAR: i32 = 51;
 
 /// Exits unless the path in `$1` exists. A folder that may not be entered hides what it holds, and
 /// "not there" would be a lie.
@@ -470,10 +477,16 @@ fn judge(
                 pod: pod.to_owned(),
             });
         }
+        LEADS_OUT if attempt.ends_with("tree") => {
+            "it is a link, and the folder it leads to is not declared".to_owned()
+        }
         LEADS_OUT => "it is a link that leads out of its folder".to_owned(),
+        WRONG_KIND if attempt.ends_with("tree") => "it is no folder".to_owned(),
         WRONG_KIND if attempt == "read" => "it is no regular file".to_owned(),
         WRONG_KIND => "a folder is in its place".to_owned(),
         CLOSED_FOLDER => "its folder may not be entered".to_owned(),
+        NO_FIND => "the container has no GNU find, which tells modes, owners and times".to_owned(),
+        NO_TAR => "the container has no GNU tar".to_owned(),
         WRONG_SIZE => "the pod has another number of bytes than were sent".to_owned(),
         code => {
             let said = text::sentence(stderr);

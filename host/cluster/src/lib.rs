@@ -11,6 +11,7 @@
 //! | a workload, its pods, the one that is ready | `workload.rs`, `pod.rs` |
 //! | commands: hand-shake, frames, status, prelude | `exec.rs`, `channel.rs`, `stream.rs`, `process.rs`, `status.rs`, `prelude.rs` |
 //! | files in a container | `files.rs` |
+//! | folders: listed, packed, unpacked | `files/tree.rs` |
 //! | objects: read, apply, load, wait | `objects.rs`, `scrub.rs`, `difference.rs` |
 //! | OpenShift Templates | `template.rs` |
 //! | rollouts | `rollout.rs`, `judge.rs` |
@@ -45,7 +46,10 @@ mod testing;
 pub use cluster::{AccessQuestion, Cluster};
 pub use connect::Connection;
 pub use error::{Error, Move, Refusal};
-pub use files::{FileKind, FileReader, FileState, FileWriter};
+pub use files::{
+    FileKind, FileReader, FileState, FileWriter, Packed, PackedTree, Room, TreeEntry, TreeFeed,
+    TreeListing, TreeNames,
+};
 pub use judge::Progress;
 pub use lease::{Original, PutBackOutcome};
 pub use objects::{Condition, InvalidCondition, Loaded, WhenPresent};

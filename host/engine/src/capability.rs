@@ -178,17 +178,17 @@ fn warning(manifest: &Manifest, command: &Command) -> Option<String> {
 }
 
 fn paths(path: &DeclaredPath) -> Vec<Capability> {
-    let actions: &[&'static str] = match path.access {
-        Access::Read => &["stat-file", "read-file", "save-tree"],
-        Access::Write => &[
+    let actions: &[&'static str] = match (path.tree, path.access) {
+        (false, Access::Read) => &["stat-file", "read-file"],
+        (false, Access::Write) => &[
             "stat-file",
             "read-file",
-            "save-tree",
             "write-file",
             "rename-file",
             "remove-file",
-            "load-tree",
         ],
+        (true, Access::Read) => &["stat-file", "save-tree"],
+        (true, Access::Write) => &["stat-file", "save-tree", "load-tree"],
     };
     actions
         .iter()

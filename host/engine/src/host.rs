@@ -345,13 +345,15 @@ pub trait Host: Send + Sync + fmt::Debug {
     ) -> Result<TreeSummary, HostError> {
         Err(no_trees())
     }
-    /// Loads an artifact that [`save_tree`](Self::save_tree) made into a declared folder.
+    /// Loads an artifact that [`save_tree`](Self::save_tree) made into a declared folder. `only` are relative paths that
+    /// were not looked at; empty means all.
     async fn load_tree(
         &self,
         _pod: &PodId,
         _artifact: &ArtifactName,
         _path: &PathName,
         _options: LoadOptions,
+        _only: &[String],
     ) -> Result<TreeSummary, HostError> {
         Err(no_trees())
     }

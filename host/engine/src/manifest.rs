@@ -154,6 +154,8 @@ pub struct DeclaredPath {
     pub path: Template,
     /// What may be done with it.
     pub access: Access,
+    /// Whether it is a folder that is saved and loaded as a whole, and nothing else.
+    pub tree: bool,
 }
 
 /// What may be done with a declared path.

@@ -53,7 +53,15 @@ const OFFERED: &[(&str, &[&str])] = &[
     (
         "files",
         &[
-            "save", "load", "stat", "read", "write", "finish", "rename", "remove",
+            "save",
+            "load",
+            "load-part",
+            "stat",
+            "read",
+            "write",
+            "finish",
+            "rename",
+            "remove",
         ],
     ),
     (

@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::evidence::{Evidence, FILE, is_ours};
 use crate::names::SnapshotId;
 use crate::repository::{Indexed, Inner, Repository, blocking};
+use crate::trees::{TREE_MEDIA_TYPE, listing_name};
 
 /// How bad a finding is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -215,6 +216,15 @@ fn compare(
     for artifact in &evidence.artifacts {
         let name = artifact.name.as_ref();
         match sizes.remove(name) {
+            // A folder has no size of its own; each of its files has one in the listing.
+            Some(_) if artifact.media_type == TREE_MEDIA_TYPE => {
+                let listing = listing_name(&artifact.name);
+                if sizes.remove(listing.as_str()).is_none() {
+                    findings.push(error(format!(
+                        "snapshot {short}: the listing of tree `{name}` is missing"
+                    )));
+                }
+            }
             Some(size) if size == artifact.bytes => {}
             Some(size) => findings.push(error(format!(
                 "snapshot {short}: artifact `{name}` has {size} bytes, but its evidence says {}",

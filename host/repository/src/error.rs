@@ -127,6 +127,48 @@ pub enum Error {
         /// How it differs.
         reason: String,
     },
+    /// A listing or an archive that no folder tree has.
+    #[error("the tree does not hold together: {reason}")]
+    Tree {
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Files that were never the same twice, or never came.
+    #[error(
+        "{count} files of the tree were changed each time they were read, or could not be read, in {rounds} attempts: `{names}`"
+    )]
+    TreeChanging {
+        /// Some of them.
+        names: String,
+        /// How many.
+        count: u64,
+        /// How often it was tried.
+        rounds: u32,
+    },
+    /// The folder has something else in the place of entries of the tree, and nothing was changed.
+    #[error("{count} entries of the folder stand in the way, and nothing was changed: {names}")]
+    TreeConflict {
+        /// Some of them, and why.
+        names: String,
+        /// How many.
+        count: u64,
+    },
+    /// The artifact is a tree where a stream is needed, or the other way round.
+    #[error("artifact `{name}` is {what}")]
+    WrongKind {
+        /// The artifact.
+        name: ArtifactName,
+        /// What it is.
+        what: &'static str,
+    },
+    /// The tree has no such entry.
+    #[error("the tree `{name}` has no `{path}`")]
+    NoSuchEntry {
+        /// The artifact.
+        name: ArtifactName,
+        /// What was looked for.
+        path: String,
+    },
     /// A retention rule that would keep nothing.
     #[error("the retention rule keeps nothing")]
     EmptyRetention,
@@ -278,12 +320,17 @@ impl Error {
             | Self::NoSuchArtifact { .. }
             | Self::EmptyRetention
             | Self::KeyInUse { .. }
+            | Self::TreeConflict { .. }
+            | Self::WrongKind { .. }
+            | Self::NoSuchEntry { .. }
             | Self::NoSuchKey { .. } => Blame::User,
             Self::LockLost { .. }
             | Self::Unfinished { .. }
             | Self::NoArtifacts
             | Self::AlreadyFailed { .. }
             | Self::Damaged { .. }
+            | Self::Tree { .. }
+            | Self::TreeChanging { .. }
             | Self::Store { .. }
             | Self::File { .. }
             | Self::Format { .. }
@@ -309,6 +356,15 @@ impl Error {
             Self::Damaged { .. } => Some(SEE_DAMAGE.to_owned()),
             Self::Format { source, .. } if source.damage => Some(SEE_DAMAGE.to_owned()),
             Self::OldFormat { .. } => Some("run `restic migrate upgrade_repo_v2`".to_owned()),
+            Self::TreeChanging { .. } => {
+                Some("stop what writes these files, or let it finish, then try again".to_owned())
+            }
+            Self::TreeConflict { .. } => Some(
+                "move them away, or load with `delete-extraneous`, which removes them".to_owned(),
+            ),
+            Self::NoSuchEntry { .. } => Some(
+                "run `restic ls` or read the listing in the snapshot to see its names".to_owned(),
+            ),
             Self::LockLost { .. } => Some("start the backup again".to_owned()),
             Self::EmptyRetention => {
                 Some("name at least one rule, such as `--keep-last 7`".to_owned())

@@ -14,7 +14,7 @@ use crate::backend::StoreBackend;
 use crate::error::{Error, Result};
 use crate::pack::{IndexFile, IndexPack, Pack, Packer};
 use crate::repository::Indexed;
-use crate::seal::{Sealer, hash};
+use crate::seal::{SealedBlob, Sealer, hash};
 
 /// Chunks of one snapshot in work at the same time: two are computed on two cores while two more wait for the disk.
 const CHUNKS_AT_ONCE: u32 = 4;
@@ -66,6 +66,7 @@ struct State {
     /// Blobs that this snapshot stores or has stored.
     seen: HashSet<Id>,
     packer: Packer,
+    trees: Packer,
     packs: Vec<IndexPack>,
     failed: Option<String>,
 }
@@ -96,6 +97,7 @@ impl Ingest {
             state: Mutex::new(State {
                 seen: HashSet::new(),
                 packer: Packer::new(BlobType::Data),
+                trees: Packer::new(BlobType::Tree),
                 packs: Vec::new(),
                 failed: None,
             }),
@@ -173,6 +175,46 @@ impl Ingest {
         })
     }
 
+    /// The zstd level of the repository.
+    pub(crate) fn level(&self) -> i32 {
+        self.shared.sealer.level()
+    }
+
+    /// Whether the repository had a chunk before this snapshot.
+    pub(crate) fn has_data(&self, id: &DataId) -> bool {
+        self.index.has_data(id)
+    }
+
+    /// Stores a folder unless the repository has it, and returns what it added. Blocks.
+    ///
+    /// `seal` is called for what is new only.
+    pub(crate) fn store_tree(
+        &self,
+        id: TreeId,
+        seal: impl FnOnce(&Sealer) -> Result<SealedBlob>,
+    ) -> Result<u64> {
+        self.fail_if_failed()?;
+        if self.index.has_tree(&id) || !lock(&self.state).seen.insert(*id) {
+            return Ok(0);
+        }
+        let stored = seal(&self.shared.sealer).and_then(|blob| {
+            let stored_bytes = blob.bytes.len() as u64;
+            let full = {
+                let mut state = lock(&self.state);
+                state.trees.add(*id, blob)?;
+                let full = state.trees.size() >= PACK_FULL;
+                full.then(|| std::mem::replace(&mut state.trees, Packer::new(BlobType::Tree)))
+            };
+            full.map_or(Ok(()), |packer| self.store_pack(packer))?;
+            Ok(stored_bytes)
+        });
+        stored.inspect_err(|error| {
+            lock(&self.state)
+                .failed
+                .get_or_insert_with(|| error.to_string());
+        })
+    }
+
     fn store_pack(&self, packer: Packer) -> Result<()> {
         let Pack { id, content, entry } = packer.close(&self.shared.sealer)?;
         self.shared.backend.put(FileType::Pack, id, content)?;
@@ -204,12 +246,10 @@ impl Ingest {
         if !rest.is_empty() {
             self.store_pack(rest)?;
         }
-        let mut packer = Packer::new(BlobType::Tree);
         for (tree, id) in trees {
-            if !self.index.has_tree(&id) {
-                packer.add(*id, self.shared.sealer.seal_blob(&tree)?)?;
-            }
+            self.store_tree(id, |sealer| sealer.seal_blob(&tree))?;
         }
+        let packer = std::mem::replace(&mut lock(&self.state).trees, Packer::new(BlobType::Tree));
         if !packer.is_empty() {
             self.store_pack(packer)?;
         }

@@ -19,11 +19,11 @@
 //! unknown length the size 0, and skips a stream whose name it has seen. None of the three can happen here, because a
 //! snapshot file is written in one place only, after every artifact was committed with its length and digest.
 //!
-//! # Room for file trees
+//! # Folder trees
 //!
-//! Incremental trees (the module `files`) find their place beside [`SnapshotWriter::create`]: a tree is nodes whose
-//! contents went through `ingest`, or were taken over unchanged from an earlier snapshot's tree, and `tree` already
-//! writes folders inside folders. Nothing but the walk and the comparison with the earlier tree is missing.
+//! [`SnapshotWriter::create_tree`] keeps a folder as one artifact: files that are as they were in the newest snapshot of
+//! the same data set are taken over unread, the others go through `ingest`. [`Repository::open_tree`] gives it back as
+//! a tar archive, whole or only what differs from a folder. The module `trees` says what bounds the memory.
 
 mod backend;
 mod check;
@@ -48,6 +48,7 @@ mod retention;
 mod seal;
 mod snapshots;
 mod tree;
+mod trees;
 mod writer;
 
 pub use check::{CheckReport, Finding, Severity};
@@ -63,4 +64,11 @@ pub use prune::PruneReport;
 pub use reader::ArtifactReader;
 pub use repository::Repository;
 pub use retention::{ForgetDecision, ForgetReport, Retention};
+pub use trees::TREE_MEDIA_TYPE;
+pub use trees::archive::TreeArchive;
+pub use trees::entry::{FileTime, LinkTarget, TreeEntry, TreeKind, TreePath};
+pub use trees::load::{LoadChoice, LoadCounts, LoadPlan, TreeLoad};
+pub use trees::reader::TreeReader;
+pub use trees::save::{TreeCounts, TreeWriter};
+pub use trees::spool::Names;
 pub use writer::{ArtifactWriter, SnapshotWriter};

@@ -84,6 +84,11 @@ impl Sealer {
         })
     }
 
+    /// The zstd level.
+    pub(crate) fn level(&self) -> i32 {
+        self.level
+    }
+
     /// Compresses and seals a blob. An empty blob cannot exist in the format.
     pub(crate) fn seal_blob(&self, plain: &[u8]) -> Result<SealedBlob> {
         let plain_length = u32::try_from(plain.len())

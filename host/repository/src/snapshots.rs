@@ -19,6 +19,7 @@ use crate::names::{ArtifactName, SnapshotId};
 use crate::reader::ArtifactReader;
 use crate::repository::{Inner, Repository, blocking};
 use crate::tree::artifact_path;
+use crate::trees::TREE_MEDIA_TYPE;
 
 impl Repository {
     /// The snapshots that this program wrote, newest first.
@@ -84,6 +85,12 @@ impl Repository {
             let (snapshot, name) = (snapshot.clone(), name.clone());
             return Err(Error::NoSuchArtifact { snapshot, name });
         };
+        if summary.media_type == TREE_MEDIA_TYPE {
+            return Err(Error::WrongKind {
+                name: name.clone(),
+                what: "a folder tree, which is no stream",
+            });
+        }
         let path = artifact_path(&evidence.description.data_set, name);
         let index = self.inner.index().await?;
         let attempt = format!("find artifact `{name}` in snapshot `{}`", snapshot.short());
@@ -156,7 +163,7 @@ impl Inner {
     }
 
     /// The file of one snapshot of ours.
-    async fn snapshot_file(self: &Arc<Self>, id: &SnapshotId) -> Result<SnapshotFile> {
+    pub(crate) async fn snapshot_file(self: &Arc<Self>, id: &SnapshotId) -> Result<SnapshotFile> {
         let missing = || Error::NoSuchSnapshot { id: id.clone() };
         let file_id: Id = id.as_ref().parse().map_err(|_| missing())?;
         match self.store().head(&path(FileType::Snapshot, &file_id)).await {

@@ -13,12 +13,27 @@ use rustic_core::{DataId, TreeId};
 use crate::error::{Error, Result};
 use crate::evidence::FILE;
 use crate::names::ArtifactName;
+use crate::trees::listing_name;
 
 /// A file whose chunks are stored.
 #[derive(Debug)]
 pub(crate) struct StoredFile {
     pub(crate) bytes: u64,
     pub(crate) content: Vec<DataId>,
+}
+
+/// The tree of an artifact that is a folder, and its listing, which lies beside it.
+#[derive(Debug)]
+pub(crate) struct StoredTree {
+    pub(crate) root: TreeId,
+    pub(crate) listing: StoredFile,
+}
+
+/// What the folder of a data set has.
+#[derive(Debug, Default)]
+pub(crate) struct Contents {
+    pub(crate) files: BTreeMap<ArtifactName, StoredFile>,
+    pub(crate) trees: BTreeMap<ArtifactName, StoredTree>,
 }
 
 /// Serialized trees, and which of them is the root.
@@ -31,14 +46,26 @@ pub(crate) struct Trees {
 /// Builds the trees of a snapshot.
 pub(crate) fn build(
     data_set: &str,
-    artifacts: BTreeMap<ArtifactName, StoredFile>,
+    artifacts: Contents,
     evidence: StoredFile,
     time: Timestamp,
 ) -> Result<Trees> {
-    let files: Vec<Node> = artifacts
+    let mut files: Vec<Node> = artifacts
+        .files
         .into_iter()
         .map(|(name, stored)| file(name.as_ref(), stored, time))
         .collect();
+    for (name, stored) in artifacts.trees {
+        files.push(file(&listing_name(&name), stored.listing, time));
+        let mut tree = Node::new_node(
+            OsStr::new(name.as_ref()),
+            NodeType::Dir,
+            metadata(0o40700, time),
+        );
+        tree.subtree = Some(stored.root);
+        files.push(tree);
+    }
+    files.sort_by(|one, other| one.name.cmp(&other.name));
     let (folder_blob, folder_id) = serialize(files)?;
     let mut folder = Node::new_node(OsStr::new(data_set), NodeType::Dir, metadata(0o40700, time));
     folder.subtree = Some(folder_id);
@@ -50,6 +77,11 @@ pub(crate) fn build(
         root,
         blobs: vec![(folder_blob, folder_id), (root_blob, root)],
     })
+}
+
+/// Where the listing of a tree lies within the snapshot.
+pub(crate) fn listing_path(data_set: &str, name: &ArtifactName) -> std::path::PathBuf {
+    [data_set, &listing_name(name)].iter().collect()
 }
 
 /// Where an artifact lies within the snapshot.

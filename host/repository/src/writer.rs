@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
 use jiff::tz::TimeZone;
-use rustic_core::DataId;
 use rustic_core::repofile::{SnapshotFile, SnapshotSummary};
+use rustic_core::{DataId, TreeId};
 use sha2::{Digest, Sha256};
 use tokio::task::JoinHandle;
 
@@ -22,33 +22,65 @@ use crate::ingest::{Ingest, StoredChunk};
 use crate::lock::Lock;
 use crate::names::{ArtifactName, SnapshotId, check_text};
 use crate::repository::{Inner, blocking};
-use crate::tree::{self, StoredFile};
+use crate::tree::{self, Contents, StoredFile, StoredTree};
+use crate::trees::TREE_MEDIA_TYPE;
+use crate::trees::entry::Record;
+use crate::trees::save::TreeWriter;
 
 /// Chunks of one artifact that may be in work before the stream waits; the ingest bounds all of them together.
 const CHUNKS_AHEAD: usize = 4;
 
+/// What a committed artifact is in the snapshot.
+#[derive(Debug)]
+pub(crate) enum Kept {
+    File(Vec<DataId>),
+    Tree { root: TreeId, listing: StoredFile },
+}
+
 /// Where an artifact stands.
 #[derive(Debug)]
-enum Progress {
+pub(crate) enum Progress {
     Open,
-    Committed(ArtifactSummary, Vec<DataId>),
+    Committed(ArtifactSummary, Kept),
     Failed(String),
 }
 
+/// What the writers of one snapshot share.
 #[derive(Debug)]
-struct Common {
-    repository: Arc<Inner>,
+pub(crate) struct Common {
+    pub(crate) repository: Arc<Inner>,
     lock: Arc<Lock>,
-    ingest: Arc<Ingest>,
+    pub(crate) ingest: Arc<Ingest>,
     description: SnapshotDescription,
     artifacts: Mutex<BTreeMap<ArtifactName, Progress>>,
 }
 
 impl Common {
-    fn artifacts(&self) -> MutexGuard<'_, BTreeMap<ArtifactName, Progress>> {
+    pub(crate) fn artifacts(&self) -> MutexGuard<'_, BTreeMap<ArtifactName, Progress>> {
         self.artifacts
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores a chunk in the background, once there is room.
+    pub(crate) async fn store(&self, chunk: Vec<u8>) -> Result<JoinHandle<Result<StoredChunk>>> {
+        let ingest = Arc::clone(&self.ingest);
+        let permits = ingest.admit().await?;
+        Ok(tokio::task::spawn_blocking(move || {
+            let stored = ingest.store_chunk(chunk);
+            drop(permits);
+            stored
+        }))
+    }
+
+    /// Whether all chunks of a file were in the repository before.
+    pub(crate) fn has(&self, record: &Record) -> bool {
+        record.content.as_ref().is_some_and(|content| {
+            content
+                .chunks
+                .iter()
+                .all(|chunk| self.ingest.has_data(chunk))
+        })
     }
 }
 
@@ -84,12 +116,14 @@ impl SnapshotWriter {
     /// 256 bytes or has control characters.
     pub async fn create(&self, name: ArtifactName, media_type: String) -> Result<ArtifactWriter> {
         check_text("media type", &media_type)?;
-        let mut artifacts = self.common.artifacts();
-        if artifacts.contains_key(&name) {
-            return Err(Error::ArtifactExists { name });
+        if media_type == TREE_MEDIA_TYPE {
+            return Err(Error::Name {
+                what: "media type",
+                text: media_type,
+                reason: "only folder trees have it",
+            });
         }
-        artifacts.insert(name.clone(), Progress::Open);
-        drop(artifacts);
+        self.open(&name)?;
         Ok(ArtifactWriter {
             chunker: Chunker::new(Arc::clone(&self.common.repository.cut)),
             common: Arc::clone(&self.common),
@@ -102,6 +136,35 @@ impl SnapshotWriter {
             jobs: VecDeque::new(),
             interrupted: false,
         })
+    }
+
+    fn open(&self, name: &ArtifactName) -> Result<()> {
+        let mut artifacts = self.common.artifacts();
+        if artifacts.contains_key(name) {
+            return Err(Error::ArtifactExists { name: name.clone() });
+        }
+        artifacts.insert(name.clone(), Progress::Open);
+        Ok(())
+    }
+
+    /// Begins a folder tree. Files that the newest snapshot of the same data set has in a tree of this name, with the same
+    /// size, times and inode, are taken over from there unread.
+    ///
+    /// # Errors
+    /// [`Error::ArtifactExists`] if the name was begun before, and what the store says.
+    pub async fn create_tree(&self, name: ArtifactName) -> Result<TreeWriter> {
+        self.open(&name)?;
+        let common = &self.common;
+        let earlier = common
+            .repository
+            .latest_listing(&common.description, &name)
+            .await;
+        // Without it all files are read, which is slow and right.
+        let earlier = earlier.unwrap_or_else(|error| {
+            tracing::warn!(%error, "failed to read the earlier listing of a tree");
+            None
+        });
+        Ok(TreeWriter::new(Arc::clone(common), name, earlier))
     }
 
     /// The holders of stale locks that were broken to begin this snapshot: processes that died here before. Worth a
@@ -147,23 +210,25 @@ impl SnapshotWriter {
         Ok(evidence.into_snapshot(id, Vec::new()))
     }
 
-    fn take_committed(&self) -> Result<(Vec<ArtifactSummary>, BTreeMap<ArtifactName, StoredFile>)> {
+    fn take_committed(&self) -> Result<(Vec<ArtifactSummary>, Contents)> {
         let artifacts = std::mem::take(&mut *self.common.artifacts());
         if artifacts.is_empty() {
             return Err(Error::NoArtifacts);
         }
         let mut summaries = Vec::new();
-        let mut contents = BTreeMap::new();
+        let mut contents = Contents::default();
         for (name, progress) in artifacts {
             let reason = match progress {
-                Progress::Committed(summary, content) => {
-                    contents.insert(
-                        name,
-                        StoredFile {
-                            bytes: summary.bytes,
-                            content,
-                        },
-                    );
+                Progress::Committed(summary, kept) => {
+                    let bytes = summary.bytes;
+                    match kept {
+                        Kept::File(content) => {
+                            contents.files.insert(name, StoredFile { bytes, content });
+                        }
+                        Kept::Tree { root, listing } => {
+                            contents.trees.insert(name, StoredTree { root, listing });
+                        }
+                    }
                     summaries.push(summary);
                     continue;
                 }
@@ -177,11 +242,7 @@ impl SnapshotWriter {
 }
 
 /// Stores evidence, trees and index, and returns the snapshot file to write. Blocks.
-fn store_trees(
-    common: &Common,
-    evidence: &Evidence,
-    contents: BTreeMap<ArtifactName, StoredFile>,
-) -> Result<SnapshotFile> {
+fn store_trees(common: &Common, evidence: &Evidence, contents: Contents) -> Result<SnapshotFile> {
     let attempt = || "write the evidence of a snapshot".to_owned();
     let content_error = |source| Error::Content {
         attempt: attempt(),
@@ -317,7 +378,10 @@ impl ArtifactWriter {
             sha256: hex::encode(std::mem::take(&mut self.hasher).finalize()),
             evidence,
         };
-        let progress = Progress::Committed(summary.clone(), std::mem::take(&mut self.content));
+        let progress = Progress::Committed(
+            summary.clone(),
+            Kept::File(std::mem::take(&mut self.content)),
+        );
         self.common.artifacts().insert(name, progress);
         Ok(summary)
     }
@@ -338,16 +402,11 @@ impl ArtifactWriter {
             };
             self.collect(job).await?;
         }
-        let ingest = Arc::clone(&self.common.ingest);
-        let permits = match ingest.admit().await {
-            Ok(permits) => permits,
+        let job = self.common.store(chunk).await;
+        match job {
+            Ok(job) => self.jobs.push_back(job),
             Err(error) => return Err(self.failed(error)),
-        };
-        self.jobs.push_back(tokio::task::spawn_blocking(move || {
-            let stored = ingest.store_chunk(chunk);
-            drop(permits);
-            stored
-        }));
+        }
         Ok(())
     }
 

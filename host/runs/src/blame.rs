@@ -60,9 +60,21 @@ impl Trouble {
             hint: failure.hint,
             repository: Some(failure.blame),
         });
-        HostError::Failed {
-            code: "repository",
-            message,
+        match error {
+            repository::Error::TreeConflict { .. } => HostError::Conflict(message),
+            repository::Error::NoSuchEntry { .. } => HostError::NotFound(message),
+            repository::Error::TreeChanging { .. } => HostError::Failed {
+                code: "files-changing",
+                message,
+            },
+            repository::Error::Tree { .. } => HostError::Failed {
+                code: "tree-broken",
+                message,
+            },
+            _ => HostError::Failed {
+                code: "repository",
+                message,
+            },
         }
     }
 

@@ -187,7 +187,7 @@ impl<'a> Collector<'a> {
         let Some(target) = self.of.data_set.targets.get(&declared.target).cloned() else {
             return;
         };
-        let (access, place) = (declared.access, place.clone());
+        let (access, tree, place) = (declared.access, declared.tree, place.clone());
         let file = |operation| {
             let request = AccessFile {
                 target: target.clone(),
@@ -197,6 +197,14 @@ impl<'a> Collector<'a> {
             };
             Wish::Request(request.into())
         };
+        if tree {
+            self.push(&ANY_RUN, file(FileOperation::Stat));
+            self.push(&[RunKind::Backup], file(FileOperation::SaveTree));
+            if access == Access::Write {
+                self.push(&RESTORE, file(FileOperation::LoadTree));
+            }
+            return;
+        }
         for operation in [FileOperation::Stat, FileOperation::Read] {
             self.push(&ANY_RUN, file(operation));
         }
@@ -213,7 +221,9 @@ impl<'a> Collector<'a> {
             {
                 match self.of.binding.path(to) {
                     Some((other, to_path))
-                        if other.access == Access::Write && other.target == declared.target =>
+                        if other.access == Access::Write
+                            && !other.tree
+                            && other.target == declared.target =>
                     {
                         let operation = FileOperation::Rename {
                             to: to.clone(),

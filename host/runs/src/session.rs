@@ -11,6 +11,7 @@ mod objects;
 mod rollouts;
 mod targets;
 mod templates;
+mod trees;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,8 +21,9 @@ use async_trait::async_trait;
 use cofferdam_cluster::PutBackOutcome;
 use cofferdam_engine::Binding;
 use cofferdam_engine::host::{
-    ArtifactSink, FileSink, Host, HostError, Invocation, LeaseId, LeaseRequest, Level, Loaded,
-    Metadata, PodId, Process, Processed, Refusal, Source, StepState, TargetView, WhenPresent,
+    ArtifactSink, FileSink, Host, HostError, Invocation, LeaseId, LeaseRequest, Level, LoadOptions,
+    Loaded, Metadata, PodId, Process, Processed, Refusal, Source, StepState, TargetView,
+    TreeSummary, WhenPresent,
 };
 use cofferdam_policy::name::{
     ArtifactName, GroupName, ObjectName, PathName, RoleName, TemplateName,
@@ -321,6 +323,26 @@ impl Host for Session {
 
     async fn remove(&self, pod: &PodId, path: &PathName) -> Result<(), HostError> {
         self.remove_file(pod, path).await
+    }
+
+    async fn save_tree(
+        &self,
+        pod: &PodId,
+        path: &PathName,
+        artifact: &ArtifactName,
+    ) -> Result<TreeSummary, HostError> {
+        self.save_folder(pod, path, artifact).await
+    }
+
+    async fn load_tree(
+        &self,
+        pod: &PodId,
+        artifact: &ArtifactName,
+        path: &PathName,
+        options: LoadOptions,
+        only: &[String],
+    ) -> Result<TreeSummary, HostError> {
+        self.load_folder(pod, artifact, path, options, only).await
     }
 
     async fn save_objects(

@@ -19,7 +19,7 @@ fn pod_path(path: &Path) -> PodPath {
     PodPath::parse(path.to_str().expect("text")).expect("a path")
 }
 
-fn access(path: &Path, operation: FileOperation) -> AccessFile {
+pub(super) fn access(path: &Path, operation: FileOperation) -> AccessFile {
     AccessFile {
         target: target(),
         name: PathName::parse("data").expect("a name"),
@@ -68,7 +68,7 @@ async fn really_run(mut wire: Wire, wanted: Wanted, limit: usize) {
     }
 }
 
-async fn machine() -> Cluster {
+pub(super) async fn machine() -> Cluster {
     let (cluster, _) = server(|wanted| {
         let wanted = wanted.clone();
         Plan::run("v5.channel.k8s.io", move |wire| {

@@ -38,18 +38,21 @@ impl files::Host for CallState {
         path: String,
         options: files::LoadOptions,
     ) -> Answer<files::TreeSummary> {
-        let (pod, path) = self.declared(&on, "load-tree", &path)?;
-        let artifact = artifact_name(&artifact)?;
-        let options = LoadOptions {
-            delete_extraneous: options.contains(files::LoadOptions::DELETE_EXTRANEOUS),
-            keep_newer: options.contains(files::LoadOptions::KEEP_NEWER),
-            keep_owner: options.contains(files::LoadOptions::KEEP_OWNER),
-        };
-        let loaded = self
-            .meter
-            .outside(self.host.load_tree(&pod, &artifact, &path, options))
-            .await;
-        Ok(tree_summary(self.answered(loaded)?))
+        self.load_into(&on, &artifact, &path, options, &[]).await
+    }
+
+    async fn load_part(
+        &mut self,
+        on: Resource<PodEntry>,
+        artifact: String,
+        path: String,
+        options: files::LoadOptions,
+        only: Vec<String>,
+    ) -> Answer<files::TreeSummary> {
+        if only.is_empty() {
+            return Err(Fault::invalid("no file or folder of the tree is named"));
+        }
+        self.load_into(&on, &artifact, &path, options, &only).await
     }
 
     async fn stat(
@@ -121,6 +124,28 @@ impl files::Host for CallState {
 }
 
 impl CallState {
+    async fn load_into(
+        &mut self,
+        on: &Resource<PodEntry>,
+        artifact: &str,
+        path: &str,
+        options: files::LoadOptions,
+        only: &[String],
+    ) -> Answer<files::TreeSummary> {
+        let (pod, path) = self.declared(on, "load-tree", path)?;
+        let artifact = artifact_name(artifact)?;
+        let options = LoadOptions {
+            delete_extraneous: options.contains(files::LoadOptions::DELETE_EXTRANEOUS),
+            keep_newer: options.contains(files::LoadOptions::KEEP_NEWER),
+            keep_owner: options.contains(files::LoadOptions::KEEP_OWNER),
+        };
+        let loaded = self
+            .meter
+            .outside(self.host.load_tree(&pod, &artifact, &path, options, only))
+            .await;
+        Ok(tree_summary(self.answered(loaded)?))
+    }
+
     /// A path that the manifest declares, for the role of the pod and for this use.
     fn declared(
         &mut self,
@@ -138,10 +163,11 @@ impl CallState {
                     declared.name.clone(),
                     declared.target.clone(),
                     declared.access,
+                    declared.tree,
                 )
             });
         let manifest = self.manifest_name();
-        let Some((name, target, access)) = found else {
+        let Some((name, target, access, tree)) = found else {
             return self.refuse(
                 capability,
                 &subject,
@@ -154,6 +180,15 @@ impl CallState {
                 pod.role
             );
             return self.refuse(capability, &subject, message);
+        }
+        let whole = matches!(capability, "save-tree" | "load-tree");
+        if whole != tree && capability != "stat-file" {
+            let kind = if tree { "a tree" } else { "no tree" };
+            return self.refuse(
+                capability,
+                &subject,
+                format!("{manifest} declares path `{name}` as {kind}"),
+            );
         }
         let reads = matches!(capability, "stat-file" | "read-file" | "save-tree");
         match access {

@@ -75,6 +75,8 @@ struct RawPath {
     target: String,
     path: String,
     access: String,
+    #[serde(default)]
+    tree: bool,
 }
 
 /// An error at `key`.
@@ -376,6 +378,7 @@ fn paths(
                 target: scope.target(&format!("{place}.target"), &value.target)?,
                 path,
                 access,
+                tree: value.tree,
             };
             Ok((name, declared))
         })

@@ -15,6 +15,8 @@ mod restic;
 #[cfg(test)]
 mod s3;
 #[cfg(test)]
+mod trees;
+#[cfg(test)]
 mod workbench;
 #[cfg(test)]
 mod writing;

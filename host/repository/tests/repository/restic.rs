@@ -16,7 +16,7 @@ fn program() -> String {
     std::env::var("COFFERDAM_TEST_RESTIC").unwrap_or_else(|_| "restic".to_owned())
 }
 
-fn restic(folder: &Path, arguments: &[&str]) -> Output {
+pub(crate) fn restic(folder: &Path, arguments: &[&str]) -> Output {
     let output = Command::new(program())
         .args(["--no-cache", "--repo"])
         .arg(folder)

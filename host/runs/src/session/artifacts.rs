@@ -61,6 +61,14 @@ impl Session {
         };
         let Granted { record, .. } = self.permit(request)?;
         let stored_name = stored_name(name)?;
+        let is_tree = self.snapshot(|snapshot| {
+            snapshot.artifacts.iter().any(|kept| {
+                kept.name == stored_name && kept.media_type == cofferdam_repository::TREE_MEDIA_TYPE
+            })
+        });
+        if is_tree.await? {
+            return self.tree_stream(name, record).await;
+        }
         let id = self.snapshot(|snapshot| snapshot.id.clone()).await?;
         let reader = self
             .shared
@@ -108,7 +116,10 @@ impl Session {
         found.ok_or_else(|| HostError::NotFound(format!("the snapshot has no artifact `{name}`")))
     }
 
-    async fn snapshot<T>(&self, look: impl FnOnce(&Snapshot) -> T) -> Result<T, HostError> {
+    pub(super) async fn snapshot<T>(
+        &self,
+        look: impl FnOnce(&Snapshot) -> T,
+    ) -> Result<T, HostError> {
         match &*self.store.read().await {
             Store::Reading(snapshot) => Ok(look(snapshot)),
             Store::Writing(_) | Store::Closed => Err(HostError::Invalid(
@@ -117,7 +128,7 @@ impl Session {
         }
     }
 
-    fn meter(&self, step: &str, total: Option<u64>) -> Meter {
+    pub(super) fn meter(&self, step: &str, total: Option<u64>) -> Meter {
         Meter {
             observer: self.shared.observer.clone(),
             data_set: self.data_set.name.clone(),
@@ -129,14 +140,16 @@ impl Session {
     }
 }
 
-fn stored_name(name: &ArtifactName) -> Result<cofferdam_repository::ArtifactName, HostError> {
+pub(super) fn stored_name(
+    name: &ArtifactName,
+) -> Result<cofferdam_repository::ArtifactName, HostError> {
     name.as_str()
         .parse()
         .map_err(|error| HostError::Invalid(format!("{error}")))
 }
 
 /// Counts bytes and tells now and then.
-struct Meter {
+pub(super) struct Meter {
     observer: Arc<dyn crate::event::Observer>,
     data_set: DataSetName,
     step: String,
@@ -146,7 +159,7 @@ struct Meter {
 }
 
 impl Meter {
-    fn add(&mut self, bytes: usize) {
+    pub(super) fn add(&mut self, bytes: usize) {
         self.done += bytes as u64;
         if self.told.elapsed() >= BETWEEN_PROGRESS {
             self.told = Instant::now();

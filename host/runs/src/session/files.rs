@@ -87,7 +87,11 @@ impl Session {
             .map(drop)
     }
 
-    fn file(&self, path: &PathName, operation: FileOperation) -> Result<AccessFile, HostError> {
+    pub(super) fn file(
+        &self,
+        path: &PathName,
+        operation: FileOperation,
+    ) -> Result<AccessFile, HostError> {
         let Some((declared, place)) = self.binding.path(path) else {
             return Err(HostError::Invalid(format!(
                 "the manifest has no path `{path}`"

@@ -84,7 +84,6 @@ fn the_manifest_of_the_contract_is_read() {
             "use-secret root-password",
             "stat-file data",
             "read-file data",
-            "save-tree data",
             "get-object configuration",
             "lease-edit configuration",
             "restart server",
