@@ -265,8 +265,14 @@ pub(crate) struct Show {
     #[arg(default_value = "latest")]
     pub(crate) run: String,
     /// Show every request that the run made, and check that its log is as it was written
-    #[arg(long)]
+    #[arg(long, conflicts_with = "html")]
     pub(crate) audit: bool,
+    /// Write a report as one page of HTML; restores and verifies of this machine have one too
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "html")]
+    pub(crate) force: bool,
 }
 
 #[derive(Debug, Args)]

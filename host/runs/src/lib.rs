@@ -11,6 +11,7 @@ pub mod audit;
 pub mod elsewhere;
 pub mod event;
 pub mod grants;
+pub mod history;
 pub mod journal;
 pub mod modules;
 pub mod order;
