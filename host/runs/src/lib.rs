@@ -13,6 +13,7 @@ pub mod event;
 pub mod grants;
 pub mod history;
 pub mod journal;
+pub mod manual;
 pub mod modules;
 pub mod order;
 pub mod plan;

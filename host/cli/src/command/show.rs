@@ -75,7 +75,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Show) -> Result<Exit> {
 }
 
 /// The run that is named; for `latest` the newest of the application file, where there is one.
-fn find<'a>(
+pub(super) fn find<'a>(
     settings: &Settings,
     runs: &'a [KeptRun],
     choice: &Choice,
@@ -262,6 +262,12 @@ fn audit_text(line: &Line) -> String {
                 .unwrap_or_default();
             format!("ended {permitted}: {result}{bytes}{sha256}, {milliseconds} ms")
         }
+        Entry::Imported {
+            file,
+            artifact,
+            bytes,
+            sha256,
+        } => format!("imported {file} as {artifact}, {bytes} bytes, sha256 {sha256}"),
         Entry::RunFinished { succeeded: true } => "the run succeeded".to_owned(),
         Entry::RunFinished { succeeded: false } => "the run did not succeed".to_owned(),
     };
