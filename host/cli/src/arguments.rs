@@ -92,6 +92,10 @@ pub(crate) enum Command {
     List,
     /// Show one run: its artifacts, their evidence, and what its modules did
     Show(Show),
+    /// Take over the files of the manual procedure into snapshots
+    Import(Import),
+    /// Write the files of the manual procedure from a run, with the way back by hand
+    Export(Export),
     /// Forget old snapshots by rule and remove what nothing needs any more
     Prune(Prune),
     /// Look at modules, or make one
@@ -265,8 +269,36 @@ pub(crate) struct Show {
     #[arg(default_value = "latest")]
     pub(crate) run: String,
     /// Show every request that the run made, and check that its log is as it was written
-    #[arg(long)]
+    #[arg(long, conflicts_with = "html")]
     pub(crate) audit: bool,
+    /// Write a report as one page of HTML; restores and verifies of this machine have one too
+    #[arg(long, value_name = "FILE", value_hint = ValueHint::FilePath)]
+    pub(crate) html: Option<PathBuf>,
+    /// Replace the file if it is there
+    #[arg(long, requires = "html")]
+    pub(crate) force: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Import {
+    /// The folder with the files, such as `system-mysql-backup.gz` and `system-smtp.json`
+    #[arg(value_hint = ValueHint::DirPath)]
+    pub(crate) folder: PathBuf,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct Export {
+    /// The id of a run, or `latest`
+    #[arg(default_value = "latest")]
+    pub(crate) run: String,
+    /// A folder that is not there yet or is empty, or `-` for one tar stream on standard output.
+    /// Nothing in it is encrypted
+    #[arg(long, value_name = "FOLDER", value_hint = ValueHint::DirPath)]
+    pub(crate) to: PathBuf,
+    #[command(flatten)]
+    pub(crate) selection: Selection,
 }
 
 #[derive(Debug, Args)]

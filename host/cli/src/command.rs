@@ -2,6 +2,8 @@
 
 mod backup;
 mod check;
+mod export;
+mod import;
 mod init;
 mod init_threescale;
 mod list;
@@ -43,6 +45,8 @@ pub(crate) async fn carry_out(command: Command, settings: &Settings) -> Result<E
         Command::Verify(verify) => verify::run(settings, &verify).await,
         Command::List => list::run(settings).await,
         Command::Show(show) => show::run(settings, &show).await,
+        Command::Import(import) => import::run(settings, &import).await,
+        Command::Export(export) => export::run(settings, &export).await,
         Command::Prune(prune) => prune::run(settings, &prune).await,
         Command::Modules(modules) => modules::run(settings, &modules),
         Command::Policy(policy) => policy::run(settings, &policy).await,

@@ -5,6 +5,7 @@ use std::io::Write;
 use cofferdam_policy::PolicyErrors;
 use cofferdam_runs::application::ApplicationError;
 use cofferdam_runs::elsewhere::ElsewhereError;
+use cofferdam_runs::manual::ManualError;
 use cofferdam_runs::modules::ModulesError;
 use cofferdam_runs::plan::PlanError;
 use cofferdam_runs::report::{Blame, RunReport};
@@ -134,6 +135,13 @@ pub(crate) fn failure(text: &str, hint: Option<&str>) {
     }
 }
 
+/// Says something that is no failure and that a person should know, on standard error.
+pub(crate) fn notice(text: &str) {
+    let yellow = anstyle::AnsiColor::Yellow.on_default();
+    // Nothing can be said where standard error is closed.
+    let _closed = writeln!(anstream::stderr(), "{yellow}note{yellow:#}: {text}");
+}
+
 fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
     for cause in error.chain() {
         if let Some(usage) = cause.downcast_ref::<Usage>() {
@@ -141,6 +149,9 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
         }
         if let Some(run) = cause.downcast_ref::<RunError>() {
             return (run.blame().into(), run.hint());
+        }
+        if let Some(manual) = cause.downcast_ref::<ManualError>() {
+            return (manual.blame().into(), manual.hint());
         }
         if cause.is::<ApplicationError>() {
             return (

@@ -199,8 +199,7 @@ pub(crate) async fn runner(settings: &Settings, pace: &Pace) -> Result<Runner> {
     let policy = policy(settings)?;
     let repository = repository(settings).await?;
     let cluster = cluster(settings).await?;
-    let cancel = CancellationToken::new();
-    tokio::spawn(cancel_on_signal(cancel.clone()));
+    let cancel = cancellation();
     Ok(Runner {
         cluster,
         repository,
@@ -211,6 +210,13 @@ pub(crate) async fn runner(settings: &Settings, pace: &Pace) -> Result<Runner> {
         parallel: pace.parallel.into(),
         timeout: pace.timeout,
     })
+}
+
+/// What Ctrl-C and SIGTERM cancel.
+pub(crate) fn cancellation() -> CancellationToken {
+    let cancel = CancellationToken::new();
+    tokio::spawn(cancel_on_signal(cancel.clone()));
+    cancel
 }
 
 async fn cancel_on_signal(cancel: CancellationToken) {

@@ -79,6 +79,17 @@ pub enum Entry {
         /// How long it took.
         milliseconds: u64,
     },
+    /// A file from outside was taken over as an artifact.
+    Imported {
+        /// The file, or files.
+        file: String,
+        /// The artifact.
+        artifact: String,
+        /// Its bytes.
+        bytes: u64,
+        /// Their SHA-256 as 64 hex digits.
+        sha256: String,
+    },
     /// The run ended; the last line of a log that was not cut.
     RunFinished {
         /// Whether every data set succeeded.

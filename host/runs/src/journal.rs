@@ -103,6 +103,14 @@ pub enum Record {
         /// Why it failed; `None` when it succeeded.
         error: Option<String>,
     },
+    /// Something that a person should look at, for the report; nothing hangs on it.
+    Warned {
+        /// Of which data set, where it is of one.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        data_set: Option<DataSetName>,
+        /// A sentence.
+        text: String,
+    },
     /// The run ended and left nothing to be put back.
     RunFinished {
         /// Whether every data set succeeded.
@@ -186,6 +194,18 @@ impl Journal {
     /// # Errors
     /// [`JournalError::Write`]: then what the record announces must not be done.
     pub fn write(&self, record: Record) -> Result<(), JournalError> {
+        self.append(record, true)
+    }
+
+    /// Appends a record that nothing hangs on, and does not wait for the disk.
+    ///
+    /// # Errors
+    /// [`JournalError::Write`].
+    pub fn note(&self, record: Record) -> Result<(), JournalError> {
+        self.append(record, false)
+    }
+
+    fn append(&self, record: Record, sync: bool) -> Result<(), JournalError> {
         let failed = |source| JournalError::Write {
             path: self.path.clone(),
             source,
@@ -197,9 +217,11 @@ impl Journal {
         let mut bytes = serde_json::to_vec(&line).map_err(|error| failed(error.into()))?;
         bytes.push(b'\n');
         let mut file = self.file.lock().unwrap_or_else(PoisonError::into_inner);
-        file.write_all(&bytes)
-            .and_then(|()| file.sync_data())
-            .map_err(failed)
+        file.write_all(&bytes).map_err(failed)?;
+        if sync {
+            file.sync_data().map_err(failed)?;
+        }
+        Ok(())
     }
 }
 
@@ -293,7 +315,8 @@ pub fn remains(lines: &[Line]) -> Remains {
             // It is in the journal once, by the one who made it, and is put back once.
             Record::LeaseShared { .. }
             | Record::DataSetBegun { .. }
-            | Record::DataSetFinished { .. } => {}
+            | Record::DataSetFinished { .. }
+            | Record::Warned { .. } => {}
         }
     }
     remains
@@ -327,6 +350,7 @@ pub fn unfinished_steps(lines: &[Line]) -> BTreeMap<DataSetName, BTreeMap<String
                 steps.remove(data_set);
             }
             Record::DataSetFinished { error: Some(_), .. }
+            | Record::Warned { .. }
             | Record::RunBegun { .. }
             | Record::RunFinished { .. }
             | Record::LeaseIntended { .. }

@@ -253,6 +253,14 @@ impl Runner {
             .all(&edges, &order, self.parallel.max(1), &mut warnings)
             .await;
 
+        for external in &prepared.external {
+            let (data_set, text) = (Some(external.name.clone()), external.state());
+            journal.note(Record::Warned { data_set, text })?;
+        }
+        for text in &warnings {
+            let (data_set, text) = (None, text.clone());
+            journal.note(Record::Warned { data_set, text })?;
+        }
         let succeeded = data_sets.iter().all(|report| report.failure.is_none());
         audit.write("host", None, Entry::RunFinished { succeeded })?;
         // A lease that could not be put back keeps the journal open, for the next run to find.

@@ -514,6 +514,15 @@ impl Host for Session {
     }
 
     fn log(&self, level: Level, message: &str) {
+        if matches!(level, Level::Warn | Level::Error) {
+            let warned = Record::Warned {
+                data_set: Some(self.data_set.name.clone()),
+                text: message.to_owned(),
+            };
+            if let Err(error) = self.shared.journal.note(warned) {
+                tracing::warn!("{error}");
+            }
+        }
         self.event(&Event::Log {
             data_set: self.data_set.name.clone(),
             level,

@@ -121,6 +121,21 @@ pub struct RunLock {
 }
 
 impl ApplicationState {
+    /// The application of this machine that made a run, without making any folder. Ids of two
+    /// applications that are equal do not happen: they carry time and noise.
+    pub fn of_run(root: &Path, run: &RunId) -> Option<ApplicationName> {
+        let entries = std::fs::read_dir(root).ok()?;
+        let mut names: Vec<ApplicationName> = entries
+            .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+            .filter(|name: &ApplicationName| {
+                let folder = root.join(name.as_str()).join("runs").join(run.as_str());
+                RunFolder(folder).journal().exists()
+            })
+            .collect();
+        names.sort();
+        names.into_iter().next()
+    }
+
     /// The folder of `application` below `root`, made private where it is missing.
     ///
     /// # Errors

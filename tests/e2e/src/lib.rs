@@ -10,7 +10,9 @@
 )]
 
 mod answer;
+mod browser;
 mod site;
 
 pub use answer::Answer;
+pub use browser::{Browser, Look, Theme};
 pub use site::{FaultGuard, NAMESPACE, Site, on_exec_of};

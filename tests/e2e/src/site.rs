@@ -66,7 +66,7 @@ pub struct Site {
 }
 
 /// What xtask sets; a test without it cannot mean anything.
-fn needed(variable: &str) -> PathBuf {
+pub(crate) fn needed(variable: &str) -> PathBuf {
     match std::env::var_os(variable) {
         Some(value) => PathBuf::from(value),
         None => panic!(

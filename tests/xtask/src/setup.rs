@@ -4,6 +4,7 @@
 //! install, start or configure anything on the machine itself.
 
 mod cache;
+mod chromium;
 mod debian;
 mod guest_toolchain;
 mod kubectl;
@@ -41,6 +42,8 @@ pub(crate) struct Ground {
     pub(crate) restic: PathBuf,
     /// The program `moto_server`, which stands in for S3.
     pub(crate) moto: PathBuf,
+    /// The headless browser in which tests look at pages.
+    pub(crate) chromium: PathBuf,
 }
 
 /// `cargo xtask setup`.
@@ -56,6 +59,7 @@ pub(crate) fn command(
             "kubectl": ground.kubectl,
             "restic": ground.restic,
             "moto": ground.moto,
+            "chromium": ground.chromium,
             "guestToolchain": ground.guest.environment(),
         });
         crate::output::print(&format!("{paths:#}"))?;
@@ -73,5 +77,6 @@ pub(crate) fn prepare(settings: &Settings, progress: Progress) -> anyhow::Result
         kubectl: kubectl::prepare(&cache, progress)?,
         restic: restic::prepare(&cache, progress)?,
         moto: moto::prepare(&cache, progress)?,
+        chromium: chromium::prepare(&cache, progress)?,
     })
 }

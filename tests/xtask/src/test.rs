@@ -49,6 +49,7 @@ pub(crate) fn command(
         .env("COFFERDAM_TEST_KUBECTL", &ground.kubectl)
         .env("COFFERDAM_TEST_RESTIC", &ground.restic)
         .env("COFFERDAM_TEST_MOTO_SERVER", &ground.moto)
+        .env("COFFERDAM_TEST_CHROMIUM", &ground.chromium)
         .env("COFFERDAM_TEST_LAYER", &ground.layer)
         .env("COFFERDAM_TEST_VOLUMES", &volumes)
         .env("COFFERDAM_TEST_BINARY", &binaries.cofferdam)

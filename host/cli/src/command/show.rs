@@ -1,14 +1,19 @@
 //! `cofferdam show`: what a run kept, what proves it whole, and what its modules did.
 
+mod page;
+
 use std::path::Path;
 
-use anyhow::Result;
+use anyhow::{Context, Result};
+use cofferdam_policy::name::ApplicationName;
 use cofferdam_repository::Snapshot;
 use cofferdam_runs::application::External;
 use cofferdam_runs::audit::{self, Entry, Head, Line};
+use cofferdam_runs::history::history;
 use cofferdam_runs::run::{Choice, KeptRun, NoSnapshot, RunError, kept_runs};
 use cofferdam_runs::state::{ApplicationState, RunId};
 use serde::Serialize;
+use serde_json::json;
 
 use crate::arguments::Show;
 use crate::output::{bytes, clean, show};
@@ -36,7 +41,19 @@ pub(super) async fn run(settings: &Settings, arguments: &Show) -> Result<Exit> {
     let choice = super::choice(&arguments.run)?;
     let repository = site::repository(settings).await?;
     let runs = kept_runs(repository.list().await?);
-    let run = find(settings, runs, &choice)?;
+    if let Some(path) = &arguments.html {
+        let (run, application) = known(settings, &runs, &choice)?;
+        let place = repository.location();
+        return write_page(
+            settings,
+            (&run, &application),
+            &runs,
+            &place,
+            path,
+            arguments,
+        );
+    }
+    let run = find(settings, &runs, &choice)?.clone();
     let audit = if arguments.audit {
         Some(audit_of(settings, &run)?)
     } else {
@@ -58,7 +75,11 @@ pub(super) async fn run(settings: &Settings, arguments: &Show) -> Result<Exit> {
 }
 
 /// The run that is named; for `latest` the newest of the application file, where there is one.
-fn find(settings: &Settings, runs: Vec<KeptRun>, choice: &Choice) -> Result<KeptRun> {
+pub(super) fn find<'a>(
+    settings: &Settings,
+    runs: &'a [KeptRun],
+    choice: &Choice,
+) -> Result<&'a KeptRun> {
     let ours = site::application(settings).ok();
     let wanted = |run: &KeptRun| match choice {
         Choice::Run(id) => run.run == id.as_str(),
@@ -67,8 +88,16 @@ fn find(settings: &Settings, runs: Vec<KeptRun>, choice: &Choice) -> Result<Kept
                 && run.namespace == application.namespace.as_str()
         }),
     };
-    if let Some(run) = runs.into_iter().find(wanted) {
+    if let Some(run) = runs.iter().find(|run| wanted(run)) {
         return Ok(run);
+    }
+    if let Choice::Run(id) = choice
+        && ApplicationState::of_run(&settings.state, id).is_some()
+    {
+        return Err(Usage::hint(
+            anyhow::anyhow!("run `{id}` kept nothing: it was a restore, a verify, or it failed"),
+            "see what it did with `--html FILE`",
+        ));
     }
     let missing = match choice {
         Choice::Run(id) => RunError::from(NoSnapshot::Unknown(id.clone())).into(),
@@ -78,6 +107,44 @@ fn find(settings: &Settings, runs: Vec<KeptRun>, choice: &Choice) -> Result<Kept
         missing,
         "run `cofferdam list` to see the runs that are kept",
     ))
+}
+
+/// The run that is named and its application: one that the repository keeps, or one that this machine
+/// made and that kept nothing, such as a restore.
+fn known(
+    settings: &Settings,
+    runs: &[KeptRun],
+    choice: &Choice,
+) -> Result<(RunId, ApplicationName)> {
+    if let Choice::Run(id) = choice
+        && !runs.iter().any(|run| run.run == id.as_str())
+        && let Some(application) = ApplicationState::of_run(&settings.state, id)
+    {
+        return Ok((id.clone(), application));
+    }
+    let run = find(settings, runs, choice)?;
+    Ok((run.run.parse()?, run.application.parse()?))
+}
+
+fn write_page(
+    settings: &Settings,
+    (run, application): (&RunId, &ApplicationName),
+    runs: &[KeptRun],
+    repository: &str,
+    path: &Path,
+    arguments: &Show,
+) -> Result<Exit> {
+    let folder = ApplicationState::open(&settings.state, application)?.run(run);
+    let history = history(run, application, runs, &folder)
+        .with_context(|| format!("neither repository nor state folder knows run `{run}`"))?;
+    let text = page::page(&history, repository, jiff::Timestamp::now());
+    site::write_new(path, &text, arguments.force)?;
+    show(
+        settings.format,
+        &json!({ "run": run, "html": path }),
+        |_| format!("wrote `{}`", path.display()),
+    )?;
+    Ok(Exit::Done)
 }
 
 /// The audit log of the run on this machine, checked against itself and against what the snapshots
@@ -195,6 +262,12 @@ fn audit_text(line: &Line) -> String {
                 .unwrap_or_default();
             format!("ended {permitted}: {result}{bytes}{sha256}, {milliseconds} ms")
         }
+        Entry::Imported {
+            file,
+            artifact,
+            bytes,
+            sha256,
+        } => format!("imported {file} as {artifact}, {bytes} bytes, sha256 {sha256}"),
         Entry::RunFinished { succeeded: true } => "the run succeeded".to_owned(),
         Entry::RunFinished { succeeded: false } => "the run did not succeed".to_owned(),
     };

@@ -45,12 +45,13 @@ impl Call {
     /// Makes the call; never fails, since what befell it is the report.
     pub(super) async fn carry_out(self) -> Ended {
         let begun = Instant::now();
+        let began = Timestamp::now();
         let mut warnings = Vec::new();
         let name = self.prepared.data_set.name.clone();
         self.shared.observer.event(&Event::DataSetBegun {
             data_set: name.clone(),
         });
-        let result = self.attempt(&mut warnings).await;
+        let result = self.attempt(began, &mut warnings).await;
         let failed = result.as_ref().err().map(|failure| failure.message.clone());
         let mut report = match result {
             Ok((snapshot, refused)) => {
@@ -71,7 +72,11 @@ impl Call {
         Ended { report, warnings }
     }
 
-    async fn attempt(&self, warnings: &mut Vec<String>) -> Result<(Snapshot, u64), Failure> {
+    async fn attempt(
+        &self,
+        began: Timestamp,
+        warnings: &mut Vec<String>,
+    ) -> Result<(Snapshot, u64), Failure> {
         let data_set = &self.prepared.data_set;
         let begun = Record::DataSetBegun {
             data_set: data_set.name.clone(),
@@ -120,7 +125,7 @@ impl Call {
                         "`{name}` went on after {refused} of its requests were refused"
                     ));
                 }
-                self.keep(store, &report)
+                self.keep(store, &report, began)
                     .await
                     .map(|snapshot| (snapshot, refused))
             }
@@ -173,7 +178,12 @@ impl Call {
     }
 
     /// What must hold before the call counts: a snapshot with every artifact committed, or a proof.
-    async fn keep(&self, store: Store, report: &CallReport) -> Result<Snapshot, Failure> {
+    async fn keep(
+        &self,
+        store: Store,
+        report: &CallReport,
+        began: Timestamp,
+    ) -> Result<Snapshot, Failure> {
         match store {
             Store::Writing(writer) => {
                 if let Some(name) = report
@@ -192,6 +202,7 @@ impl Call {
                 let metadata = json!({
                     "audit": self.shared.audit.head(),
                     "targets": self.prepared.data_set.targets,
+                    "begun": began,
                     "callMilliseconds": u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
                 });
                 writer
@@ -253,7 +264,7 @@ impl Call {
 }
 
 impl DataSetReport {
-    fn describe(&mut self, snapshot: &Snapshot) {
+    pub(crate) fn describe(&mut self, snapshot: &Snapshot) {
         self.snapshot = Some(snapshot.id.to_string());
         self.artifacts = snapshot
             .artifacts

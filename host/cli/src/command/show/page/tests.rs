@@ -1,0 +1,173 @@
+//! Pages of made-up runs: what is untrusted never becomes markup.
+
+use serde_json::json;
+
+use super::*;
+use cofferdam_runs::history::{
+    DataSetChange, DataSetHistory, Difference, LeaseHistory, StepHistory,
+};
+
+/// What a module, a pod or an archive may say to get into the page.
+const HOSTILE: &str = "</style></dd><script>alert(1)</script><img src=x onerror='alert(1)'>\" style=\"left:0\u{202e}\u{0}\r\n{{ run }}&lt;";
+
+/// A history in which everything that comes from outside is `text`.
+fn history(text: &str) -> History {
+    let moment = |second: u32| -> Timestamp {
+        format!("2026-11-22T09:00:{second:02}Z")
+            .parse()
+            .expect("a time")
+    };
+    let snapshot = serde_json::from_value(json!({
+        "id": "0".repeat(64),
+        "description": {
+            "application": text, "namespace": text, "run": text, "dataSet": text,
+            "module": { "name": text, "version": text, "digest": text },
+            "expectedDataSets": [text], "started": "2026-11-22T09:00:00Z", "hostVersion": text,
+            "details": {},
+        },
+        "finished": "2026-11-22T09:00:08Z",
+        "artifacts": [{
+            "name": "dump.sql", "mediaType": text, "bytes": 104_857_600, "storedBytes": 1024,
+            "sha256": text, "evidence": [[text, text], ["sha256", "other"]],
+        }],
+        "metadata": {},
+        "proofs": [{ "at": "2026-11-22T10:00:00Z", "run": text, "kind": text }],
+    }))
+    .expect("a snapshot");
+    let text = text.to_owned();
+    History {
+        run: text.clone(),
+        kind: RunKind::Backup,
+        application: text.clone(),
+        namespace: Some(text.clone()),
+        cluster: Some(text.clone()),
+        from: Some(text.clone()),
+        started: moment(0),
+        finished: Some(moment(10)),
+        outcome: Outcome::Failed,
+        journal: Found::Damaged(text.clone()),
+        audit: Found::Damaged(text.clone()),
+        data_sets: vec![DataSetHistory {
+            name: text.clone(),
+            begun: Some(moment(2)),
+            ended: Some(moment(7)),
+            failure: Some(text.clone()),
+            steps: vec![StepHistory {
+                name: text.clone(),
+                begun: moment(2),
+                ended: None,
+            }],
+            snapshot: Some(snapshot),
+        }],
+        leases: vec![LeaseHistory {
+            lease: 1,
+            data_set: text.clone(),
+            shared_with: vec![text.clone()],
+            change: text.clone(),
+            taken: moment(3),
+            released: Some(moment(5)),
+            outcome: Some(text.clone()),
+        }],
+        warnings: vec![cofferdam_runs::history::Warning {
+            data_set: Some(text.clone()),
+            text: text.clone(),
+        }],
+        denied: vec![cofferdam_runs::history::DeniedRequest {
+            data_set: Some(text.clone()),
+            capability: text.clone(),
+            subject: text.clone(),
+            rule: text.clone(),
+        }],
+        since: Some(cofferdam_runs::history::Since {
+            run: text.clone(),
+            started: moment(0),
+            data_sets: vec![DataSetChange {
+                name: text.clone(),
+                same_bytes: false,
+                differences: vec![Difference {
+                    what: text.clone(),
+                    before: Some(text.clone()),
+                    now: Some(text.clone()),
+                }],
+            }],
+        }),
+    }
+}
+
+fn rendered(text: &str) -> String {
+    page(&history(text), text, Timestamp::UNIX_EPOCH)
+}
+
+/// The elements of a page, by their names, in order.
+fn elements(page: &str) -> Vec<&str> {
+    page.split('<')
+        .skip(1)
+        .map(|rest| rest.split([' ', '>', '\n']).next().unwrap_or_default())
+        .collect()
+}
+
+#[test]
+fn no_text_from_outside_becomes_an_element_or_an_attribute() {
+    let hostile = rendered(HOSTILE);
+    assert_eq!(elements(&hostile), elements(&rendered("harmless")));
+    assert!(!hostile.contains("<script") && !hostile.contains("<img"));
+    // Quotes cannot leave the attributes that hold texts.
+    let quotes = |page: &str| page.matches('"').count();
+    assert_eq!(quotes(&hostile), quotes(&rendered("harmless")));
+    for steering in ['\u{202e}', '\u{0}', '\r'] {
+        assert!(!hostile.contains(steering), "{steering:?}");
+    }
+    assert!(
+        hostile.contains("{{ run }}"),
+        "a text is not shown as it is"
+    );
+}
+
+#[test]
+fn the_page_forbids_everything_but_its_own_style() {
+    let page = rendered("harmless");
+    let before_all = page
+        .find("<meta http-equiv=\"Content-Security-Policy\"")
+        .expect("a policy");
+    assert!(page.find("<style>").is_some_and(|style| before_all < style));
+    assert!(page.contains("default-src 'none'; style-src 'unsafe-inline'"));
+    for word in [
+        "http://", "https://", "url(", "@import", "<link", "<script", "src=",
+    ] {
+        assert!(!page.contains(word), "{word}");
+    }
+}
+
+#[test]
+fn bars_lie_where_their_times_are() {
+    let page = rendered("harmless");
+    assert!(
+        page.contains("style=\"left:20.000%;width:50.000%\""),
+        "{page}"
+    );
+    assert!(
+        page.contains("style=\"left:30.000%;width:20.000%\""),
+        "{page}"
+    );
+    assert!(page.contains("100.00 MiB at 20.0 MiB/s"), "{page}");
+}
+
+#[test]
+fn a_run_of_no_length_has_bars_and_no_nonsense() {
+    let mut history = history("harmless");
+    history.finished = Some(history.started);
+    for data_set in &mut history.data_sets {
+        (data_set.begun, data_set.ended) = (Some(history.started), Some(history.started));
+    }
+    history.leases.clear();
+    let page = page(&history, "harmless", Timestamp::UNIX_EPOCH);
+    assert!(page.contains("left:0.000%;width:100.000%") && !page.contains("NaN"));
+}
+
+#[test]
+fn a_lease_that_was_not_put_back_stands_among_the_concerns() {
+    let mut history = history("harmless");
+    history.leases[0].released = None;
+    let page = page(&history, "harmless", Timestamp::UNIX_EPOCH);
+    assert!(page.contains("NOT put back") && page.contains("Left changed"));
+}
