@@ -45,6 +45,8 @@ fn history(text: &str) -> History {
         started: moment(0),
         finished: Some(moment(10)),
         outcome: Outcome::Failed,
+        settled: None,
+        external: Vec::new(),
         journal: Found::Damaged(text.clone()),
         audit: Found::Damaged(text.clone()),
         data_sets: vec![DataSetHistory {
