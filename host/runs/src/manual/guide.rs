@@ -338,7 +338,7 @@ impl Guide {
             plain(place), workload.shown, workload.container
         ));
         self.line("");
-        self.line("Modes, times and links are those of the backup, but for this: nothing is set-user-id or set-group-id for a file, and the owner may read every file and enter every folder. Owners are not kept. What is in the pod's folder and not in this one stays there; where the container has `rsync`, `oc rsync` with `--delete=true` removes it.");
+        self.line("Modes, times and links are those of the backup, but for this: nothing is set-user-id or set-group-id for a file, and the owner may read every file and enter every folder. Owners are not kept. It takes GNU `tar`, here and in the container. What is in the pod's folder and not in this one stays there; where the container has `rsync`, `oc rsync` with `--delete=true` removes it.");
         if tree.is_empty {
             self.line("");
             self.line("The folder was empty: there is nothing to bring back.");
@@ -347,7 +347,7 @@ impl Guide {
         let namespace = &self.namespace;
         // Not the folder itself: it is the volume's, and nobody but its owner may change it.
         let copy = format!(
-            "(cd {} && find . -mindepth 1 -maxdepth 1 -print0 | tar -c -f - --null -T -) | {} -- tar -x -p -f - --no-same-owner -C {}",
+            "(cd {} && find . -mindepth 1 -maxdepth 1 -print0 | tar -c -S -f - --format=posix --null -T -) | {} -- tar -x -p -f - --no-same-owner -C {}",
             quoted(&tree.folder),
             workload.exec_fed(namespace),
             quoted(place)

@@ -136,6 +136,9 @@ fn modified<R: Read>(member: &mut Entry<'_, R>) -> std::io::Result<FileTime> {
 fn precise(text: &str) -> Option<FileTime> {
     let (seconds, fraction) = text.split_once('.').unwrap_or((text, ""));
     let digits = format!("{fraction:0<9}");
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
     let nanoseconds: u32 = digits.get(..9)?.parse().ok()?;
     match seconds.strip_prefix('-') {
         None => Some(FileTime(seconds.parse().ok()?, nanoseconds)),
@@ -283,7 +286,7 @@ mod tests {
         ] {
             assert_eq!(precise(text), Some(time), "{text}");
         }
-        for bad in ["", ".", "x", "1.x", "--1", "9999999999999999999"] {
+        for bad in ["", ".", "x", "1.x", "1.+2", "--1", "9999999999999999999"] {
             assert_eq!(precise(bad), None, "{bad}");
         }
     }

@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::entries::{
-    Evidence, Span, audit_note, change, concerns, evidence, facts, lanes, lease, moment,
-    row, since_note, uncovered,
+    Evidence, Span, audit_note, change, concerns, evidence, facts, lanes, lease, moment, row,
+    since_note, uncovered,
 };
 use crate::output::clean;
 
@@ -226,7 +226,7 @@ fn evidence_section(history: &History) -> Markup {
         @for data_set in &evidence {
             h3 { (data_set.name) }
             p.soft { (data_set.about) }
-            @for step in &data_set.steps { p { "Step " (step) } }
+            @if !data_set.steps.is_empty() { p { "Steps: " (data_set.steps) } }
             @for proof in &data_set.proofs { p { (proof) } }
             @for artifact in &data_set.artifacts {
                 div.artifact {

@@ -61,7 +61,7 @@ pub(super) struct Lease {
 pub(super) struct Evidence {
     pub(super) name: String,
     pub(super) about: String,
-    pub(super) steps: Vec<String>,
+    pub(super) steps: String,
     pub(super) proofs: Vec<String>,
     pub(super) artifacts: Vec<Artifact>,
 }
@@ -103,14 +103,18 @@ impl Span {
         took(self.end.duration_since(self.begin))
     }
 
-    /// A time within the span, with the day where a time alone could be of two.
+    /// A time within the span, with the day where a time alone could be of two, and as exact as its length asks for.
     pub(super) fn clock(&self, at: Timestamp) -> String {
         let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
-        if day(self.begin) == day(self.end) && day(at) == day(self.begin) {
-            at.strftime("%H:%M:%S").to_string()
+        let is_short = self.end.duration_since(self.begin) < SignedDuration::from_mins(1);
+        let form = if day(self.begin) != day(self.end) || day(at) != day(self.begin) {
+            "%Y-%m-%d %H:%M:%S"
+        } else if is_short {
+            "%H:%M:%S%.3f"
         } else {
-            at.strftime("%Y-%m-%d %H:%M:%S").to_string()
-        }
+            "%H:%M:%S"
+        };
+        at.strftime(form).to_string()
     }
 
     /// Where a part of the span begins and how much of it it is, in hundredths; the whole of a span
@@ -438,8 +442,8 @@ pub(super) fn evidence(data_set: &DataSetHistory) -> Option<Evidence> {
         return None;
     }
     let step = |step: &StepHistory| match step.ended {
-        Some(ended) => format!("{}: {}", step.name, took(ended.duration_since(step.begun))),
-        None => format!("{}: did not end well", step.name),
+        Some(ended) => format!("{} {}", step.name, took(ended.duration_since(step.begun))),
+        None => format!("{} did not end well", step.name),
     };
     let about = snapshot.map_or_else(
         || "No snapshot.".to_owned(),
@@ -464,7 +468,14 @@ pub(super) fn evidence(data_set: &DataSetHistory) -> Option<Evidence> {
     Some(Evidence {
         name: clean(&data_set.name),
         about: clean(&about),
-        steps: data_set.steps.iter().map(|one| clean(&step(one))).collect(),
+        steps: clean(
+            &data_set
+                .steps
+                .iter()
+                .map(step)
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
         proofs: proofs.map(|one| clean(&proof(one))).collect(),
         artifacts: artifacts.map(artifact).collect(),
     })
@@ -503,7 +514,6 @@ pub(super) fn audit_note(history: &History) -> String {
 pub(super) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
 }
-
 
 fn took(duration: SignedDuration) -> String {
     milliseconds(u64::try_from(duration.as_millis()).unwrap_or(0))
