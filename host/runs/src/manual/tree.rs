@@ -270,3 +270,89 @@ fn read_one(mut file: File, path: TreePath, send: &mpsc::Sender<Step>) -> Result
     }
     give(Step::End)
 }
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::{FileExt as _, symlink};
+
+    use super::*;
+
+    fn path(text: &str) -> TreePath {
+        TreePath::new(text.as_bytes()).expect("a path")
+    }
+
+    fn listed(root: &std::path::Path) -> Result<Vec<TreeEntry>, Stop> {
+        let (send, mut receive) = mpsc::channel(1000);
+        list(Beneath::open(root).expect("opened"), &send)?;
+        drop(send);
+        let mut entries = Vec::new();
+        while let Some(more) = receive.blocking_recv() {
+            entries.extend(more);
+        }
+        Ok(entries)
+    }
+
+    fn read(root: &std::path::Path, name: &str) -> Vec<Step> {
+        let (send, mut receive) = mpsc::channel(1000);
+        let mut folder = Beneath::open(root).expect("opened");
+        let file = folder.read(&path(name)).expect("opened");
+        read_one(file, path(name), &send).expect("read");
+        drop(send);
+        std::iter::from_fn(|| receive.blocking_recv()).collect()
+    }
+
+    #[test]
+    fn a_folder_is_listed_with_all_below_it_and_links_are_links() {
+        let root = tempfile::tempdir().expect("a folder");
+        let at = |name: &str| root.path().join(name);
+        std::fs::create_dir_all(at("a/b")).expect("made");
+        std::fs::write(at("a/b/file"), "four").expect("written");
+        std::fs::hard_link(at("a/b/file"), at("twin")).expect("linked");
+        symlink("/etc", at("a/link")).expect("linked");
+        let entries = listed(root.path()).expect("listed");
+        let mut names: Vec<(&[u8], TreeKind, u64)> = entries
+            .iter()
+            .map(|entry| (entry.path.as_bytes(), entry.kind, entry.links))
+            .collect();
+        names.sort_unstable_by_key(|(name, _, _)| *name);
+        assert_eq!(
+            names,
+            [
+                (&b""[..], TreeKind::Folder, 1),
+                (b"a", TreeKind::Folder, 1),
+                (b"a/b", TreeKind::Folder, 1),
+                (b"a/b/file", TreeKind::File, 2),
+                (b"a/link", TreeKind::Link, 1),
+                (b"twin", TreeKind::File, 2),
+            ]
+        );
+        let link = entries.iter().find(|entry| entry.kind == TreeKind::Link);
+        assert_eq!(link.expect("a link").target.0, b"/etc");
+        drop(std::os::unix::net::UnixListener::bind(at("a/b/socket")).expect("bound"));
+        let Err(Stop::Problem(text)) = listed(root.path()) else {
+            panic!("a socket was listed");
+        };
+        assert!(text.contains("`a/b/socket` is a socket"), "{text}");
+    }
+
+    #[test]
+    fn a_file_with_holes_is_read_as_data_and_holes() {
+        let root = tempfile::tempdir().expect("a folder");
+        let file = File::create(root.path().join("holes")).expect("made");
+        file.set_len(8 << 20).expect("long");
+        file.write_all_at(&[7; 4096], 1 << 20).expect("written");
+        let steps = read(root.path(), "holes");
+        let (mut data, mut holes) = (0, 0);
+        for step in &steps {
+            match step {
+                Step::Data(bytes) => data += bytes.len() as u64,
+                Step::Hole(length) => holes += length,
+                Step::Begin(_, size) => assert_eq!(*size, 8 << 20),
+                Step::End => {}
+            }
+        }
+        assert_eq!(data + holes, 8 << 20);
+        // A file system without holes gives all of it as data, which is right as well.
+        assert!(data >= 4096 && matches!(steps.last(), Some(Step::End)));
+    }
+}
