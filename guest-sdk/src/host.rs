@@ -151,7 +151,7 @@ pub trait Target: fmt::Debug {
     /// # Errors
     /// `TimedOut` after `timeout`.
     fn wait_rollout(&self, timeout: Duration) -> Result<()>;
-    /// The wanted number of replicas.
+    /// The wanted number of replicas; while a lease of this run changes it, the one from before.
     ///
     /// # Errors
     /// `Unavailable` when the cluster does not answer.
@@ -321,6 +321,12 @@ impl Lease {
     /// `Unavailable`: the host tries again at the end of the run and at the next start.
     pub fn release(mut self) -> Result<()> {
         self.0.take().map_or(Ok(()), |held| held.release())
+    }
+
+    /// Leaves the change in place when this goes: the host puts it back when the data set has ended or,
+    /// for one that the application file lists in `quiesce`, when the whole backup has.
+    pub fn leave_to_host(mut self) {
+        drop(self.0.take());
     }
 }
 

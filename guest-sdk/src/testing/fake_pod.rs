@@ -47,6 +47,9 @@ impl Target for FakeTarget {
     }
 
     fn pods(&self) -> Result<Vec<Box<dyn Pod>>> {
+        if self.world.replicas_of(&self.role) == 0 {
+            return Ok(Vec::new());
+        }
         Ok(vec![self.pod()?])
     }
 

@@ -223,6 +223,9 @@ pub(crate) struct Elsewhere {
 pub(crate) struct Backup {
     #[command(flatten)]
     pub(crate) selection: Selection,
+    /// Stop what the application file names in `quiesce`, in that order, until the backup has ended
+    #[arg(long)]
+    pub(crate) quiesce: bool,
     /// Show the ordered steps and what policy says to them; touch nothing
     #[arg(long)]
     pub(crate) dry_run: bool,

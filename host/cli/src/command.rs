@@ -21,6 +21,7 @@ use cofferdam_policy::name::DataSetName;
 use cofferdam_runs::plan::Plan;
 use cofferdam_runs::report::RunReport;
 use cofferdam_runs::run::Choice;
+use cofferdam_runs::skew::Taken;
 
 use crate::arguments::{Arguments, Command, Format, InitOf};
 use crate::output::{bytes, clean, milliseconds, show, table};
@@ -121,6 +122,12 @@ fn finish(format: Format, report: &RunReport) -> Result<Exit> {
         for external in &report.external {
             text.push_str(&format!("\n{}: {}", external.name, external.state()));
         }
+        if let Some(taken) = &report.taken {
+            text.push_str(&format!("\n{}", taken_text(taken)));
+        }
+        if !report.left_out.is_empty() {
+            text.push_str(&format!("\n{}", left_out_text(&report.left_out)));
+        }
         for warning in &report.warnings {
             text.push_str(&format!("\nwarning: {}", clean(warning)));
         }
@@ -132,6 +139,29 @@ fn finish(format: Format, report: &RunReport) -> Result<Exit> {
     Ok(of_run(report))
 }
 
+/// Over what time a backup was taken, and how still the application stood.
+fn taken_text(taken: &Taken) -> String {
+    let span = taken.to.duration_since(taken.from).as_millis();
+    let span = milliseconds(u64::try_from(span).unwrap_or(0));
+    let mut text = format!("taken over {span}, from {} to {}", taken.from, taken.to);
+    if taken.quiesced.is_empty() {
+        text.push_str(", while the application went on");
+    } else {
+        let stopped = taken.quiesced.join(", ");
+        text.push_str(&format!(", while the application stood still ({stopped})"));
+    }
+    if !taken.outside.is_empty() {
+        let outside = taken.outside.join(", ");
+        text.push_str(&format!("; taken before it did: {outside}"));
+    }
+    clean(&text)
+}
+
+fn left_out_text(names: &[DataSetName]) -> String {
+    let names: Vec<&str> = names.iter().map(DataSetName::as_str).collect();
+    format!("left out without `--quiesce`: {}", names.join(", "))
+}
+
 /// Writes a plan.
 fn show_plan(format: Format, plan: &Plan) -> Result<Exit> {
     show(format, plan, |plan| {
@@ -141,6 +171,16 @@ fn show_plan(format: Format, plan: &Plan) -> Result<Exit> {
         }
         for warning in &plan.warnings {
             text.push_str(&format!("warning: {}\n", clean(warning)));
+        }
+        if !plan.quiesce.is_empty() {
+            let names: Vec<&str> = plan.quiesce.iter().map(DataSetName::as_str).collect();
+            text.push_str(&format!(
+                "stopped until the backup has ended, and put back in reverse: {}\n",
+                names.join(", ")
+            ));
+        }
+        if !plan.left_out.is_empty() {
+            text.push_str(&format!("{}\n", left_out_text(&plan.left_out)));
         }
         for (index, data_set) in plan.data_sets.iter().enumerate() {
             let after: Vec<&str> = data_set.after.iter().map(DataSetName::as_str).collect();

@@ -180,6 +180,17 @@ fn classify(error: &anyhow::Error) -> (Exit, Option<String>) {
                 Some("bind a module to it in the application file".into()),
             );
         }
+        match cause.downcast_ref::<PlanError>() {
+            Some(PlanError::NothingToQuiesce(_)) => {
+                let hint = "name data sets of module `quiesce` below `spec.quiesce` in the application file, in the order in which they are to stop";
+                return (Exit::Usage, Some(hint.into()));
+            }
+            Some(PlanError::Quiesces(_)) => {
+                let hint = "say `--quiesce`; it runs all of `quiesce` beside what `--only` names";
+                return (Exit::Usage, Some(hint.into()));
+            }
+            _ => {}
+        }
         if let Some(era) = cause.downcast_ref::<EraError>() {
             let exit = match era {
                 EraError::Cluster(error) => of_cluster(error),

@@ -12,7 +12,7 @@ use cofferdam_policy::request::WorkloadKind;
 use cofferdam_repository::{Location, Repository};
 use cofferdam_runs::application::{self, Application, ApplicationError};
 use cofferdam_runs::modules::Modules;
-use cofferdam_runs::plan::{Prepared, prepare};
+use cofferdam_runs::plan::{Prepared, Quiescing, prepare};
 use cofferdam_runs::run::Runner;
 use cofferdam_runs::threescale;
 use tokio_util::sync::CancellationToken;
@@ -59,8 +59,13 @@ pub(crate) fn engine(settings: &Settings) -> Result<Engine> {
 }
 
 /// The application bound to its modules, with the era of 3scale looked at where it is one.
-pub(crate) async fn prepared(settings: &Settings, only: &[DataSetName]) -> Result<Prepared> {
-    let mut prepared = bound(settings, application(settings)?, only).await?;
+pub(crate) async fn prepared(
+    settings: &Settings,
+    only: &[DataSetName],
+    quiescing: Quiescing,
+) -> Result<Prepared> {
+    let application = application(settings)?;
+    let mut prepared = bound_for(settings, application, only, quiescing).await?;
     know_era(settings, &mut prepared).await?;
     Ok(prepared)
 }
@@ -71,11 +76,19 @@ pub(crate) async fn bound(
     application: Application,
     only: &[DataSetName],
 ) -> Result<Prepared> {
+    bound_for(settings, application, only, Quiescing::AsOthers).await
+}
+
+async fn bound_for(
+    settings: &Settings,
+    application: Application,
+    only: &[DataSetName],
+    quiescing: Quiescing,
+) -> Result<Prepared> {
     let modules = modules(settings)?;
     let only = only.to_vec();
-    let prepared =
-        tokio::task::spawn_blocking(move || prepare(application, &modules, &only)).await?;
-    Ok(prepared?)
+    let bind = move || prepare(application, &modules, &only, quiescing);
+    Ok(tokio::task::spawn_blocking(bind).await??)
 }
 
 /// Looks at the era of 3scale, where the application file says that it is one.

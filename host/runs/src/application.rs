@@ -73,6 +73,17 @@ pub enum ApplicationError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// A name in `quiesce` that cannot stand there.
+    #[error("`quiesce` names `{data_set}`, {reason}")]
+    Quiesce {
+        /// The name.
+        data_set: DataSetName,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// Nothing but what quiesces.
+    #[error("all data sets of the application `{0}` stand in `quiesce`: nothing would be kept")]
+    OnlyQuiesced(ApplicationName),
     /// A workload that is not written `kind/name`.
     #[error("data set `{data_set}`, target `{role}`: {reason}")]
     Workload {
@@ -96,6 +107,9 @@ pub struct Application {
     pub data_sets: Vec<DataSet>,
     /// What belongs to it and is backed up by nobody here, so that no run counts as complete.
     pub external: Vec<External>,
+    /// Data sets that stop a workload for the time of `backup --quiesce`, in this order; no other
+    /// backup runs them.
+    pub quiesce: Vec<DataSetName>,
     /// What the file says of 3scale, where the application is one.
     pub threescale: Option<Declared>,
     /// For a restore elsewhere: the namespace whose runs are read. Nothing is asked of it.
@@ -183,6 +197,8 @@ struct Metadata {
 struct Spec {
     #[serde(default)]
     threescale: Option<Declared>,
+    #[serde(default)]
+    quiesce: Vec<DataSetName>,
     data_sets: Vec<DataSetEntry>,
 }
 
@@ -246,6 +262,7 @@ impl Application {
             namespace,
             data_sets: Vec::new(),
             external: Vec::new(),
+            quiesce: file.spec.quiesce,
             threescale: file.spec.threescale,
             origin: None,
         };
@@ -262,7 +279,16 @@ impl Application {
         }
         application.order("backup", |data_set| &mut data_set.backup_after)?;
         application.order("restore", |data_set| &mut data_set.restore_after)?;
+        application.quiet()?;
         Ok(application)
+    }
+
+    /// The order of a backup: `quiet` where it stops what stands in `quiesce`.
+    pub(crate) fn backup_edges(&self, quiet: bool) -> order::Edges {
+        let edges = self.data_sets.iter();
+        let edges = edges.map(|one| (one.name.clone(), one.backup_after.clone()));
+        let quiesce: &[DataSetName] = if quiet { &self.quiesce } else { &[] };
+        order::quieted(&edges.collect(), quiesce)
     }
 
     /// The data set of this name.
@@ -275,6 +301,34 @@ impl Application {
     /// The data set of this name that is external.
     pub fn external(&self, name: &DataSetName) -> Option<&External> {
         self.external.iter().find(|external| external.name == *name)
+    }
+
+    /// Checks what stands in `quiesce`, and that the others can wait for it.
+    fn quiet(&self) -> Result<(), ApplicationError> {
+        for (index, name) in self.quiesce.iter().enumerate() {
+            let reason = if self.external(name).is_some() {
+                "which is external"
+            } else if self.data_set(name).is_none() {
+                "but there is no such data set"
+            } else if self.quiesce.iter().take(index).any(|one| one == name) {
+                "twice"
+            } else {
+                continue;
+            };
+            let data_set = name.clone();
+            return Err(ApplicationError::Quiesce { data_set, reason });
+        }
+        let quiesced = |one: &DataSet| self.quiesce.contains(&one.name);
+        if self.data_sets.iter().all(quiesced) && !self.quiesce.is_empty() {
+            return Err(ApplicationError::OnlyQuiesced(self.name.clone()));
+        }
+        match order::cycle(&self.backup_edges(true)) {
+            Some(cycle) => Err(ApplicationError::Cycle {
+                which: "backup --quiesce",
+                cycle,
+            }),
+            None => Ok(()),
+        }
     }
 
     /// Checks an order. Who comes after something external waits for nobody here.
@@ -398,149 +452,4 @@ pub(crate) fn parse_workload(text: &str) -> Result<Workload, String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    const HEAD: &str = "apiVersion: cofferdam.dev/v1alpha1\nkind: Application\nmetadata: { name: threescale, namespace: 3scale }\nspec:\n  dataSets:\n";
-
-    fn check(data_sets: &str, wanted: &str) {
-        let text = format!("{HEAD}{data_sets}");
-        match Application::parse(&text) {
-            Ok(application) => {
-                let names: Vec<&str> = application
-                    .data_sets
-                    .iter()
-                    .map(|data_set| data_set.name.as_str())
-                    .collect();
-                assert_eq!(names.join(" "), wanted);
-            }
-            Err(error) => assert!(
-                error.to_string().contains(wanted),
-                "{error}\n does not contain\n{wanted}"
-            ),
-        }
-    }
-
-    #[test]
-    fn the_file_of_the_contract_is_read() {
-        check(
-            "    - name: system-database\n      module: { name: mysql, version: \"0.1\" }\n      targets: { server: { workload: deployment/system-mysql, container: system-mysql } }\n      parameters: { database: system }\n    - name: backend-redis\n      module: { name: redis }\n      restore: { after: [system-database] }\n",
-            "system-database backend-redis",
-        );
-    }
-
-    #[test]
-    fn a_misspelt_key_is_refused_by_name() {
-        check(
-            "    - name: a\n      module: { name: mysql }\n      paramters: {}\n",
-            "unknown field `paramters`",
-        );
-    }
-
-    #[test]
-    fn a_wrong_type_is_refused() {
-        check("    - name: a\n      module: mysql\n", "invalid type");
-        check(
-            "    - name: [a]\n      module: { name: mysql }\n",
-            "invalid type",
-        );
-    }
-
-    #[test]
-    fn a_hostile_name_is_refused() {
-        check(
-            "    - name: ../../etc\n      module: { name: mysql }\n",
-            "is no data set name",
-        );
-    }
-
-    #[test]
-    fn a_circle_is_refused_and_named() {
-        check(
-            "    - { name: a, module: { name: m }, restore: { after: [b] } }\n    - { name: b, module: { name: m }, restore: { after: [c] } }\n    - { name: c, module: { name: m }, restore: { after: [a] } }\n",
-            "the restore order goes round in a circle: a after b after c after a",
-        );
-    }
-
-    #[test]
-    fn an_order_after_nothing_is_refused() {
-        check(
-            "    - { name: a, module: { name: m }, backup: { after: [b] } }\n",
-            "there is no data set `b`",
-        );
-    }
-
-    #[test]
-    fn what_is_external_is_named_and_takes_no_part() {
-        let text = format!(
-            "{HEAD}    - {{ name: system-database, external: \"Oracle of the DBA team\" }}\n    - {{ name: a, module: {{ name: m }}, restore: {{ after: [system-database] }} }}\n"
-        );
-        let application = Application::parse(&text).expect("read");
-        assert_eq!(
-            application.external[0].state(),
-            "external, not covered: Oracle of the DBA team"
-        );
-        assert_eq!(application.data_sets.len(), 1);
-        assert!(application.data_sets[0].restore_after.is_empty());
-    }
-
-    #[test]
-    fn a_data_set_has_a_module_or_says_why_it_has_none() {
-        check("    - { name: a }\n", "data set `a` has no `module`");
-        check(
-            "    - { name: a, module: { name: m }, external: why }\n",
-            "data set `a` has a module and is called `external`",
-        );
-        for entry in [
-            "{ name: a, external: \" \" }",
-            "{ name: a, external: \"two\\nlines\" }",
-            "{ name: a, external: why, parameters: { b: c } }",
-        ] {
-            check(&format!("    - {entry}\n"), "data set `a` is external");
-        }
-        check(
-            "    - { name: a, external: why }\n    - { name: a, module: { name: m } }\n",
-            "two data sets are called `a`",
-        );
-    }
-
-    #[test]
-    fn two_of_one_name_are_refused() {
-        check(
-            "    - { name: a, module: { name: m } }\n    - { name: a, module: { name: m } }\n",
-            "two data sets are called `a`",
-        );
-    }
-
-    #[test]
-    fn a_pod_is_no_workload() {
-        check(
-            "    - { name: a, module: { name: m }, targets: { server: { workload: pod/x, container: c } } }\n",
-            "data set `a`, target `server`: `pod` is no kind of workload",
-        );
-    }
-
-    #[test]
-    fn another_version_is_refused_with_the_one_that_is_read() {
-        let error = Application::parse(&HEAD.replace("v1alpha1", "v9")).expect_err("refused");
-        assert!(
-            error.to_string().contains("missing field") || error.to_string().contains("v1alpha1"),
-            "{error}"
-        );
-        let error = Application::parse("apiVersion: v1\nkind: Secret\nmetadata: { name: a, namespace: b }\nspec: { dataSets: [] }").expect_err("refused");
-        assert_eq!(
-            error.to_string(),
-            "the application file is `v1 Secret`; this host reads `cofferdam.dev/v1alpha1` `Application`"
-        );
-    }
-
-    #[test]
-    fn an_empty_file_is_refused() {
-        assert!(Application::parse("").is_err());
-        let text = "apiVersion: cofferdam.dev/v1alpha1\nkind: Application\nmetadata: { name: a, namespace: b }\nspec: { dataSets: [] }";
-        assert_eq!(
-            Application::parse(text).expect_err("refused").to_string(),
-            "the application `a` has no data set"
-        );
-    }
-}
+mod tests;

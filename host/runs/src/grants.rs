@@ -23,6 +23,8 @@ use crate::plan::{Prepared, PreparedDataSet};
 const ANY_RUN: [RunKind; 3] = [RunKind::Backup, RunKind::Restore, RunKind::Verify];
 /// What changes something in the cluster.
 const RESTORE: [RunKind; 1] = [RunKind::Restore];
+/// What stops a workload for the time of a backup.
+const BACKUP: [RunKind; 1] = [RunKind::Backup];
 
 /// The number that stands for a lease on replicas: modules scale to nothing, to stop writers.
 const STOPPED: u32 = 0;
@@ -331,9 +333,17 @@ impl<'a> Collector<'a> {
                     workload: target.workload.clone(),
                     replicas: STOPPED,
                 };
-                self.push(&RESTORE, Wish::Request(TakeLease { change }.into()));
+                let quiesces = self.quiesces();
+                let runs = if quiesces { &BACKUP } else { &RESTORE };
+                self.push(runs, Wish::Request(TakeLease { change }.into()));
             }
         }
+    }
+
+    /// Whether the data set is there to stop a workload for the time of a backup.
+    fn quiesces(&self) -> bool {
+        let quiesce = &self.prepared.application.quiesce;
+        quiesce.contains(&self.of.data_set.name)
     }
 }
 

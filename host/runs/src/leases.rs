@@ -19,7 +19,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use cofferdam_cluster::{Original, PutBackOutcome};
 use cofferdam_engine::host::{LeaseId, Level};
 use cofferdam_policy::name::{DataKey, DataSetName, ObjectName};
-use cofferdam_policy::request::{Change, ObjectKind, Principal, PutBack, Scope, TakeLease};
+use cofferdam_policy::request::{Change, ObjectKind, Principal, PutBack, Scope, TakeLease, Target};
 use cofferdam_policy::{Permit, Policy};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -302,13 +302,18 @@ impl LeaseDesk {
         }
     }
 
-    /// Lets go without waiting for others, who put it back when they let go.
-    async fn leave(&self, id: LeaseId, data_set: &DataSetName) -> Result<(), LeaseError> {
+    /// Lets go without waiting for others, who put it back when they let go. Says what putting back
+    /// found, where it was for this one to do.
+    async fn leave(
+        &self,
+        id: LeaseId,
+        data_set: &DataSetName,
+    ) -> Result<Option<PutBackOutcome>, LeaseError> {
         let turn = self.table().leave(id);
         self.moved.notify_waiters();
         match turn {
-            LetGo::PutBack(lent) => self.put_back(id, data_set, &lent).await.map(drop),
-            LetGo::Back(..) | LetGo::Wait(_) => Ok(()),
+            LetGo::PutBack(lent) => self.put_back(id, data_set, &lent).await.map(Some),
+            LetGo::Back(..) | LetGo::Wait(_) => Ok(None),
             LetGo::Failed(..) | LetGo::Unknown => Err(LeaseError::Unknown),
         }
     }
@@ -365,16 +370,36 @@ impl LeaseDesk {
     /// Lets go of everything that a data set still holds, the newest first. What cannot be put back
     /// is returned as sentences, and stays in the journal for the next run.
     pub(crate) async fn release_all(&self, data_set: &DataSetName) -> Vec<String> {
+        let mut drifted = Vec::new();
+        self.release_and_look(data_set, &mut drifted).await
+    }
+
+    /// As [`release_all`](Self::release_all), with a sentence in `drifted` for each change that
+    /// somebody else has undone or changed while it was held.
+    pub(crate) async fn release_and_look(
+        &self,
+        data_set: &DataSetName,
+        drifted: &mut Vec<String>,
+    ) -> Vec<String> {
         let held = self.table().held_by(data_set);
         let mut left = Vec::new();
-        for (id, change) in held {
-            if let Err(error) = self.leave(id, data_set).await {
-                left.push(format!(
-                    "failed to put back {}: {error}; the next run tries again first",
-                    subject(&change)
-                ));
-                self.table().remove(id);
-                self.moved.notify_waiters();
+        for (id, change, was_changed) in held {
+            match self.leave(id, data_set).await {
+                Ok(None | Some(PutBackOutcome::Restored)) => {}
+                Ok(Some(outcome)) if was_changed => drifted.push(format!(
+                    "{} did not stay as it was to be: {}",
+                    subject(&change),
+                    outcome_text(&outcome)
+                )),
+                Ok(Some(_)) => {}
+                Err(error) => {
+                    left.push(format!(
+                        "failed to put back {}: {error}; the next run tries again first",
+                        subject(&change)
+                    ));
+                    self.table().remove(id);
+                    self.moved.notify_waiters();
+                }
             }
         }
         left
@@ -389,6 +414,11 @@ impl LeaseDesk {
         name: &ObjectName,
     ) -> BTreeMap<DataKey, Option<String>> {
         self.table().before_others(data_set, kind, name)
+    }
+
+    /// The number of replicas of a workload before a lease of this run changed it, where one has.
+    pub(crate) fn replicas_before(&self, of: &Target) -> Option<u32> {
+        self.table().replicas_before(&of.namespace, &of.workload)
     }
 
     fn tell_released(&self, data_set: &DataSetName, change: &Change, outcome: &str) {

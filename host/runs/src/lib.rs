@@ -20,6 +20,7 @@ pub mod plan;
 pub mod preflight;
 pub mod report;
 pub mod run;
+pub mod skew;
 pub mod state;
 pub mod threescale;
 

@@ -41,6 +41,36 @@ fn follow(
     None
 }
 
+/// The order of a backup of a quiet application: `quiet` one after the other as they stand, and
+/// everything else after the last of them, unless one of them comes after it.
+pub fn quieted(edges: &Edges, quiet: &[DataSetName]) -> Edges {
+    let mut quieted = edges.clone();
+    for pair in quiet.windows(2) {
+        if let [before, name] = pair {
+            let after = quieted.entry(name.clone()).or_default();
+            after.insert(before.clone());
+        }
+    }
+    let Some(last) = quiet.last() else {
+        return quieted;
+    };
+    let mut early: BTreeSet<DataSetName> = quiet.iter().cloned().collect();
+    let mut looked_at: Vec<DataSetName> = quiet.to_vec();
+    while let Some(name) = looked_at.pop() {
+        for before in quieted.get(&name).into_iter().flatten() {
+            if early.insert(before.clone()) {
+                looked_at.push(before.clone());
+            }
+        }
+    }
+    for (name, after) in &mut quieted {
+        if !early.contains(name) {
+            after.insert(last.clone());
+        }
+    }
+    quieted
+}
+
 /// All names of `edges`, predecessors first, otherwise in the order of `wanted`.
 ///
 /// `edges` must have no circle; names of a circle would be left out.
@@ -174,6 +204,39 @@ mod tests {
         let wanted = ["c", "a", "b"].map(name);
         assert_eq!(words(&sequence(&edges("a<b b c"), &wanted)), "c b a");
         assert_eq!(words(&sequence(&edges("a b c"), &wanted)), "c a b");
+    }
+
+    #[test]
+    fn a_quiet_application_is_backed_up_after_the_last_has_stopped() {
+        let check = |text: &str, wanted: &str| {
+            let edges = quieted(&edges(text), &["stop-app", "stop-worker"].map(name));
+            let file = ["files", "stop-worker", "database", "stop-app", "redis"].map(name);
+            assert_eq!(cycle(&edges), None);
+            assert_eq!(words(&sequence(&edges, &file)), wanted);
+        };
+        let plain = "files database redis stop-app stop-worker";
+        check(plain, "stop-app stop-worker files database redis");
+        // What is read through a pod that is going to be stopped, and what comes before that.
+        check(
+            "files<redis database redis stop-app<files stop-worker",
+            "redis files stop-app stop-worker database",
+        );
+        // Between the two.
+        check(
+            "files<stop-app database redis stop-app stop-worker<files",
+            "stop-app files stop-worker database redis",
+        );
+    }
+
+    #[test]
+    fn what_comes_before_what_it_waits_for_is_a_circle() {
+        let circle = |text: &str| {
+            let edges = quieted(&edges(text), &["a", "b"].map(name));
+            cycle(&edges).map(|circle| words(&circle))
+        };
+        assert_eq!(circle("a<b b").as_deref(), Some("a b a"));
+        assert_eq!(circle("a<x b x<b").as_deref(), Some("a x b a"));
+        assert_eq!(circle("a b x"), None);
     }
 
     #[test]

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use cofferdam_engine::{Binding, BindingError, Manifest, Module};
 use cofferdam_policy::Policy;
 use cofferdam_policy::grant::OwnedRequest;
-use cofferdam_policy::name::{DataSetName, Namespace, PathName, PodPath};
+use cofferdam_policy::name::{ApplicationName, DataSetName, Namespace, PathName, PodPath};
 use cofferdam_policy::request::RunKind;
 use serde::Serialize;
 
@@ -32,6 +32,12 @@ pub enum PlanError {
     /// A name given with `--only` is known, and covered by nobody.
     #[error("data set `{}` is {}", .0.name, .0.state())]
     External(External),
+    /// A name given with `--only` takes part in a backup with `--quiesce` alone.
+    #[error("data set `{0}` stands in `quiesce`: a backup runs it only with `--quiesce`")]
+    Quiesces(DataSetName),
+    /// `--quiesce` where nothing is to be stopped.
+    #[error("the application `{0}` says nothing of what `--quiesce` is to stop")]
+    NothingToQuiesce(ApplicationName),
     /// The module is not there.
     #[error("data set `{data_set}`")]
     Module {
@@ -58,6 +64,17 @@ pub enum PlanError {
     },
 }
 
+/// What becomes of the data sets that stand in `quiesce`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Quiescing {
+    /// They are data sets like others: in a restore, a verify, a look at the policy.
+    AsOthers,
+    /// They are left out: a backup without `--quiesce`.
+    Without,
+    /// They all take part, whatever else is chosen: a backup with `--quiesce`.
+    With,
+}
+
 /// An application whose data sets are bound to modules.
 #[derive(Debug)]
 pub struct Prepared {
@@ -65,8 +82,12 @@ pub struct Prepared {
     pub application: Application,
     /// The data sets that take part, in the order of the file.
     pub data_sets: Vec<PreparedDataSet>,
-    /// Whether they are all of the application.
+    /// Whether they are all that a run of this kind could have.
     pub whole: bool,
+    /// Those that stop a workload for the time of this backup, in this order.
+    pub quiesce: Vec<DataSetName>,
+    /// Those that only a backup with `--quiesce` runs, and that this one leaves out.
+    pub left_out: Vec<DataSetName>,
     /// What belongs to it and is covered by nobody here.
     pub external: Vec<External>,
     /// The era of 3scale, once it was looked at.
@@ -95,7 +116,20 @@ pub fn prepare(
     application: Application,
     modules: &Modules,
     only: &[DataSetName],
+    quiescing: Quiescing,
 ) -> Result<Prepared, PlanError> {
+    let quiesce = application.quiesce.clone();
+    match quiescing {
+        Quiescing::With if quiesce.is_empty() => {
+            return Err(PlanError::NothingToQuiesce(application.name));
+        }
+        Quiescing::Without => {
+            if let Some(name) = only.iter().find(|name| quiesce.contains(name)) {
+                return Err(PlanError::Quiesces(name.clone()));
+            }
+        }
+        Quiescing::AsOthers | Quiescing::With => {}
+    }
     if let Some(external) = only.iter().find_map(|name| application.external(name)) {
         return Err(PlanError::External(external.clone()));
     }
@@ -115,7 +149,13 @@ pub fn prepare(
     }
     let mut data_sets = Vec::new();
     for data_set in &application.data_sets {
-        if !only.is_empty() && !only.contains(&data_set.name) {
+        let chosen = only.is_empty() || only.contains(&data_set.name);
+        let takes_part = match quiescing {
+            Quiescing::AsOthers => chosen,
+            Quiescing::Without => chosen && !quiesce.contains(&data_set.name),
+            Quiescing::With => chosen || quiesce.contains(&data_set.name),
+        };
+        if !takes_part {
             continue;
         }
         let name = || data_set.name.clone();
@@ -143,7 +183,12 @@ pub fn prepare(
             binding: Arc::new(binding),
         });
     }
-    let whole = data_sets.len() == application.data_sets.len();
+    let (quiesce, left_out) = match quiescing {
+        Quiescing::AsOthers => (Vec::new(), Vec::new()),
+        Quiescing::Without => (Vec::new(), quiesce),
+        Quiescing::With => (quiesce, Vec::new()),
+    };
+    let whole = data_sets.len() + left_out.len() == application.data_sets.len();
     // Who names data sets does not mean the others.
     let external = if only.is_empty() {
         application.external.clone()
@@ -154,6 +199,8 @@ pub fn prepare(
         application,
         data_sets,
         whole,
+        quiesce,
+        left_out,
         external,
         era: None,
         warnings: Vec::new(),
@@ -217,6 +264,9 @@ impl PreparedDataSet {
             artifacts: Vec::new(),
             bytes: 0,
             stored_bytes: 0,
+            begun: None,
+            ended: None,
+            quiet: None,
             milliseconds: 0,
             refused: 0,
             failure,
@@ -246,6 +296,12 @@ pub struct Plan {
     /// What belongs to the application and is covered by nobody here.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub external: Vec<External>,
+    /// The data sets that would stop a workload until the backup has ended, in this order.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub quiesce: Vec<DataSetName>,
+    /// Those that only a backup with `--quiesce` would run.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<DataSetName>,
     /// What a person should know before.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub warnings: Vec<String>,
@@ -316,6 +372,8 @@ impl Plan {
             era: prepared.era.clone(),
             data_sets: order.iter().filter_map(planned).collect(),
             external: prepared.external.clone(),
+            quiesce: prepared.quiesce.clone(),
+            left_out: prepared.left_out.clone(),
             warnings: prepared.warnings.clone(),
         }
     }

@@ -4,18 +4,26 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Duration;
 
-use cofferdam_cluster::{Cluster, Original};
+use cofferdam_cluster::{Cluster, Original, Progress};
 use cofferdam_engine::host::StepState;
 use cofferdam_policy::Policy;
-use cofferdam_policy::name::{DataSetName, Namespace};
-use cofferdam_policy::request::{Change, Principal, PutBack, RunKind, Scope};
+use cofferdam_policy::name::{ContainerName, DataSetName, Namespace, RoleName};
+use cofferdam_policy::request::{
+    Change, Principal, PutBack, Roll, RolloutOperation, RunKind, Scope, Target,
+};
+use tokio_util::sync::CancellationToken;
 
 use crate::event::{Event, Observer};
 use crate::journal::{self, Journal, OpenLease, Record, Remains};
 use crate::leases::{describe, outcome_text, subject};
 use crate::run::RunError;
 use crate::state::{ApplicationState, RunFolder, RunId};
+
+/// How long a workload that was put back may take until its pods are there. The run begins all the same
+/// after that: it may not need them.
+const COMES_BACK: Duration = Duration::from_secs(120);
 
 /// How many runs are looked back over for steps of an interrupted restore.
 const LOOK_BACK: usize = 100;
@@ -29,6 +37,8 @@ pub(crate) struct Recovery<'a> {
     pub(crate) policy: &'a Policy,
     pub(crate) observer: &'a Arc<dyn Observer>,
     pub(crate) scope: &'a Scope,
+    /// Nobody has to wait for pods who wants the run to end.
+    pub(crate) cancel: &'a CancellationToken,
 }
 
 impl Recovery<'_> {
@@ -95,6 +105,9 @@ impl Recovery<'_> {
                 format!("run {id} had left {}: {outcome}", describe(&lease.change)),
             );
         }
+        for lease in &remains.leases {
+            self.await_pods(&lease.change).await;
+        }
         journal.write(Record::RunFinished { succeeded: false })?;
         Ok(())
     }
@@ -132,6 +145,42 @@ impl Recovery<'_> {
             .await
             .map_err(|error| failed(error.to_string()))?;
         Ok(outcome_text(&outcome))
+    }
+
+    /// What the run reads through a pod of a workload that was scaled to 0 wants that pod to be back.
+    async fn await_pods(&self, change: &Change) {
+        let Change::Scale {
+            namespace,
+            workload,
+            ..
+        } = change
+        else {
+            return;
+        };
+        let scope = Scope {
+            namespace: namespace.clone(),
+            ..self.scope.clone()
+        };
+        let target = Target {
+            role: RoleName::parse("put-back").expect("a literal that is a name"),
+            namespace: namespace.clone(),
+            workload: workload.clone(),
+            // All of its containers.
+            container: ContainerName::parse("all").expect("a literal that is a name"),
+        };
+        let operation = RolloutOperation::Wait;
+        let Ok(permit) = self.policy.permit(&scope, Roll { target, operation }) else {
+            return;
+        };
+        let mut told = |_: &Progress| {};
+        let waited = self.cluster.wait_rollout(&permit, COMES_BACK, &mut told);
+        tokio::select! {
+            waited = waited => if let Err(error) = waited {
+                let text = format!("{workload} is put back and not there yet: {error}");
+                self.observer.event(&Event::Warning { text });
+            },
+            () = self.cancel.cancelled() => {}
+        }
     }
 
     fn say(&self, run: &RunId, said: &mut Vec<String>, text: String) {

@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use crate::application::External;
+use crate::skew::Taken;
 use crate::state::RunId;
 use crate::threescale::KnownEra;
 
@@ -33,6 +34,12 @@ pub struct RunReport {
     pub era: Option<KnownEra>,
     /// The data sets, in the order in which they ended.
     pub data_sets: Vec<DataSetReport>,
+    /// Over what time a backup was taken, and whether the application stood still meanwhile.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Taken>,
+    /// The data sets that only a backup with `--quiesce` runs, and that this one left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub left_out: Vec<DataSetName>,
     /// What belongs to the application and is covered by nobody here: with it the run did not
     /// reach all of it, whatever became of the others.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -69,6 +76,15 @@ pub struct DataSetReport {
     pub bytes: u64,
     /// What they added to the repository.
     pub stored_bytes: u64,
+    /// When it began; `None` for one that never did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub begun: Option<Timestamp>,
+    /// When it ended.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ended: Option<Timestamp>,
+    /// In a backup with `--quiesce`: whether all that was to be stopped stood still while it was taken.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub quiet: Option<bool>,
     /// How long it took.
     pub milliseconds: u64,
     /// Requests that manifest or policy refused and that the module went on without: what it did is

@@ -1,7 +1,7 @@
 //! A run: recovery first, then the data sets in their order, as many at once as is allowed, each
 //! proven or not there at all.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -25,6 +25,7 @@ use crate::plan::{Prepared, PreparedDataSet};
 use crate::recovery::{self, Carried, Recovery};
 use crate::report::{Blame, DataSetReport, Failure, RunReport};
 use crate::session::Shared;
+use crate::skew::Taken;
 use crate::state::{ApplicationState, RunId, StateError};
 
 mod data_set;
@@ -194,6 +195,7 @@ impl Runner {
             policy: &self.policy,
             observer: &self.observer,
             scope: &scope,
+            cancel: &self.cancel,
         };
         let mut warnings = prepared.warnings.clone();
         warnings.extend(recovery.all(&state).await?);
@@ -204,7 +206,9 @@ impl Runner {
         let folder = state.begin(&run)?;
         let journal = Arc::new(Journal::open(&folder.journal())?);
         let audit = Arc::new(Audit::begin(&folder.audit(), run.as_str())?);
-        let (edges, order) = ordered(kind, prepared);
+        let (edges, mut order) = ordered(kind, prepared);
+        // A backup without `--quiesce` kept nothing of what that stops.
+        order.retain(|name| kind == RunKind::Backup || snapshots.contains_key(name));
         journal.write(Record::RunBegun {
             run: run.to_string(),
             kind,
@@ -237,6 +241,7 @@ impl Runner {
             leases,
             observer: self.observer.clone(),
             cancel: self.cancel.clone(),
+            quiesce: prepared.quiesce.iter().cloned().collect(),
         });
         let timeout = self.timeout;
         let calls = Calls {
@@ -248,10 +253,13 @@ impl Runner {
             snapshots,
             steps,
             timeout,
+            awaited: prepared.quiesce.iter().cloned().collect(),
         };
         let data_sets = calls
             .all(&edges, &order, self.parallel.max(1), &mut warnings)
             .await;
+        let quiesce = names(&prepared.quiesce);
+        let taken = (kind == RunKind::Backup).then(|| Taken::of_reports(&data_sets, &quiesce));
 
         for external in &prepared.external {
             let (data_set, text) = (Some(external.name.clone()), external.state());
@@ -280,6 +288,8 @@ impl Runner {
             finished: Timestamp::now(),
             era: prepared.era.clone(),
             data_sets,
+            taken: taken.flatten(),
+            left_out: prepared.left_out.clone(),
             external: prepared.external.clone(),
             warnings,
         })
@@ -288,17 +298,18 @@ impl Runner {
 
 /// The order of this kind of run, and the prepared data sets in it.
 pub(crate) fn ordered(kind: RunKind, prepared: &Prepared) -> (Edges, Vec<DataSetName>) {
-    let after = |data_set: &DataSet| match kind {
-        RunKind::Backup => data_set.backup_after.clone(),
-        RunKind::Restore => data_set.restore_after.clone(),
-        RunKind::Verify => std::collections::BTreeSet::new(),
+    let application = &prepared.application;
+    let after = |after: fn(&DataSet) -> BTreeSet<DataSetName>| -> Edges {
+        let data_sets = application.data_sets.iter();
+        data_sets
+            .map(|data_set| (data_set.name.clone(), after(data_set)))
+            .collect()
     };
-    let edges: Edges = prepared
-        .application
-        .data_sets
-        .iter()
-        .map(|data_set| (data_set.name.clone(), after(data_set)))
-        .collect();
+    let edges = match kind {
+        RunKind::Backup => application.backup_edges(!prepared.quiesce.is_empty()),
+        RunKind::Restore => after(|data_set| data_set.restore_after.clone()),
+        RunKind::Verify => after(|_| BTreeSet::new()),
+    };
     let wanted: Vec<DataSetName> = prepared
         .data_sets
         .iter()
@@ -306,6 +317,10 @@ pub(crate) fn ordered(kind: RunKind, prepared: &Prepared) -> (Edges, Vec<DataSet
         .collect();
     let order = sequence(&edges, &wanted);
     (edges, order)
+}
+
+fn names(names: &[DataSetName]) -> Vec<String> {
+    names.iter().map(ToString::to_string).collect()
 }
 
 /// The calls into the modules of one run.
@@ -318,6 +333,8 @@ struct Calls<'a> {
     snapshots: BTreeMap<DataSetName, Snapshot>,
     steps: Carried,
     timeout: Option<Duration>,
+    /// The data sets that have still to stop their workloads.
+    awaited: BTreeSet<DataSetName>,
 }
 
 impl Calls<'_> {
@@ -350,25 +367,72 @@ impl Calls<'_> {
             };
             warnings.extend(ended.warnings);
             let succeeded = ended.report.failure.is_none();
+            let quiesces = self.prepared.quiesce.contains(&ended.report.name);
+            if succeeded {
+                self.awaited.remove(&ended.report.name);
+            }
             let skipped = schedule.finished(&ended.report.name, succeeded);
             self.shared
                 .observer
                 .event(&Event::DataSetFinished(ended.report.clone()));
             reports.push(ended.report);
             for (name, cause) in skipped {
-                self.skip(
-                    &name,
-                    &format!("`{cause}`, which comes before it, did not succeed"),
-                    &mut reports,
-                );
+                let reason = self.reason(&name, &cause);
+                self.skip(&name, &reason, &mut reports);
+            }
+            // Nothing that the others stand still for will come.
+            if quiesces && !succeeded {
+                self.wake(&mut reports, warnings).await;
             }
         }
+        self.wake(&mut reports, warnings).await;
         for name in order {
             if !reports.iter().any(|report| report.name == *name) {
                 self.skip(name, "the run was cancelled before it began", &mut reports);
             }
         }
         reports
+    }
+
+    /// Why a data set is not begun after `cause` has failed.
+    fn reason(&self, name: &DataSetName, cause: &DataSetName) -> String {
+        let quiesce = &self.prepared.quiesce;
+        if quiesce.contains(cause) && !quiesce.contains(name) {
+            return "the application was not brought to a standstill, and without that the data sets would be further apart than `--quiesce` asks for".to_owned();
+        }
+        format!("`{cause}`, which comes before it, did not succeed")
+    }
+
+    /// Puts back what was stopped for the time of this backup, the last one first.
+    async fn wake(&self, reports: &mut [DataSetReport], warnings: &mut Vec<String>) {
+        for name in self.prepared.quiesce.iter().rev() {
+            let mut drifted = Vec::new();
+            let leases = &self.shared.leases;
+            let left = leases.release_and_look(name, &mut drifted).await;
+            warnings.extend(
+                drifted.iter().map(|said| {
+                    format!("{said}: what was taken meanwhile may not have stood still")
+                }),
+            );
+            if left.is_empty() {
+                continue;
+            }
+            let message = left.join("; ");
+            self.shared.observer.event(&Event::Warning {
+                text: message.clone(),
+            });
+            let mut report = reports.iter_mut().filter(|report| report.name == *name);
+            match report.next() {
+                Some(report) if report.failure.is_none() => {
+                    report.failure = Some(Failure {
+                        blame: Blame::World,
+                        message,
+                        hint: None,
+                    });
+                }
+                _ => warnings.push(message),
+            }
+        }
     }
 
     fn prepared(&self, name: &DataSetName) -> Option<&PreparedDataSet> {
@@ -382,13 +446,15 @@ impl Calls<'_> {
         let snapshot = self.snapshots.remove(name);
         let steps = self.steps.remove(name).unwrap_or_default();
         let prepared = self.prepared(name)?.clone();
-        let expected = self
-            .prepared
-            .application
-            .data_sets
-            .iter()
-            .map(|data_set| data_set.name.to_string())
+        let data_sets = self.prepared.application.data_sets.iter();
+        let expected = data_sets
+            .map(|data_set| &data_set.name)
+            .filter(|name| !self.prepared.left_out.contains(name))
+            .map(ToString::to_string)
             .collect();
+        let quiesce = &self.prepared.quiesce;
+        let counts = !quiesce.is_empty() && !quiesce.contains(name);
+        let quiet = counts.then(|| self.awaited.is_empty());
         Some(data_set::Call {
             kind: self.kind,
             scope: self.scope.clone(),
@@ -396,6 +462,7 @@ impl Calls<'_> {
             shared: self.shared.clone(),
             expected,
             details: self.details(),
+            quiet,
             prepared,
             snapshot,
             steps,
@@ -405,11 +472,17 @@ impl Calls<'_> {
 
     /// What each snapshot says of the run beside the data sets.
     fn details(&self) -> serde_json::Value {
-        serde_json::json!({
+        let mut details = serde_json::json!({
             "cluster": self.shared.cluster.url(),
             "era": self.prepared.era,
             "external": self.prepared.application.external,
-        })
+        });
+        if let (Some(details), false) = (details.as_object_mut(), self.prepared.quiesce.is_empty())
+        {
+            let quiesce = names(&self.prepared.quiesce);
+            details.insert("quiesce".to_owned(), quiesce.into());
+        }
+        details
     }
 
     fn skip(&self, name: &DataSetName, reason: &str, reports: &mut Vec<DataSetReport>) {

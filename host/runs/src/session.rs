@@ -13,7 +13,7 @@ mod targets;
 mod templates;
 mod trees;
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -26,7 +26,7 @@ use cofferdam_engine::host::{
     TreeSummary, WhenPresent,
 };
 use cofferdam_policy::name::{
-    ArtifactName, GroupName, ObjectName, PathName, RoleName, TemplateName,
+    ArtifactName, DataSetName, GroupName, ObjectName, PathName, RoleName, TemplateName,
 };
 use cofferdam_policy::request::{
     Change, ObjectKind, Request, ResolveTarget, Scope, TakeLease, Target,
@@ -56,6 +56,8 @@ pub(crate) struct Shared {
     pub(crate) leases: LeaseDesk,
     pub(crate) observer: Arc<dyn Observer>,
     pub(crate) cancel: CancellationToken,
+    /// Data sets whose leases the run holds on to until its last data set has ended.
+    pub(crate) quiesce: BTreeSet<DataSetName>,
 }
 
 /// Where a session's artifacts go to or come from.
@@ -97,7 +99,7 @@ struct Granted<R> {
 struct Pending {
     shared: Arc<Shared>,
     who: String,
-    data_set: cofferdam_policy::name::DataSetName,
+    data_set: DataSetName,
     line: u64,
     begun: Instant,
     trouble: blame::Trouble,
@@ -172,10 +174,14 @@ impl Session {
         &self.trouble
     }
 
-    /// Ends the session: puts leases back and gives the store back. Returns what could not be put
-    /// back, as sentences.
+    /// Ends the session: puts leases back, unless the run holds on to them, and gives the store back.
+    /// Returns what could not be put back, as sentences.
     pub(crate) async fn close(&self) -> (Store, Vec<String>) {
-        let left = self.shared.leases.release_all(&self.data_set.name).await;
+        let left = if self.shared.quiesce.contains(&self.data_set.name) {
+            Vec::new()
+        } else {
+            self.shared.leases.release_all(&self.data_set.name).await
+        };
         let store = std::mem::replace(&mut *self.store.write().await, Store::Closed);
         (store, left)
     }

@@ -4,6 +4,7 @@
 //! DeploymentConfig. Workloads are read by kind and name, and what cannot be told is refused.
 
 mod file;
+mod quiet;
 mod recipe;
 mod seen;
 

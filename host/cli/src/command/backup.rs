@@ -2,7 +2,7 @@
 
 use anyhow::Result;
 use cofferdam_policy::request::RunKind;
-use cofferdam_runs::plan::Plan;
+use cofferdam_runs::plan::{Plan, Quiescing};
 
 use crate::arguments::Backup;
 use crate::report::Exit;
@@ -10,7 +10,12 @@ use crate::settings::Settings;
 use crate::site;
 
 pub(super) async fn run(settings: &Settings, backup: &Backup) -> Result<Exit> {
-    let prepared = site::prepared(settings, &backup.selection.only).await?;
+    let quiescing = if backup.quiesce {
+        Quiescing::With
+    } else {
+        Quiescing::Without
+    };
+    let prepared = site::prepared(settings, &backup.selection.only, quiescing).await?;
     if backup.dry_run {
         let plan = Plan::new(RunKind::Backup, &prepared, &site::policy(settings)?, None);
         return super::show_plan(settings.format, &plan);

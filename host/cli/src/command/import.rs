@@ -2,6 +2,7 @@
 
 use anyhow::Result;
 use cofferdam_runs::manual::Import;
+use cofferdam_runs::plan::Quiescing;
 
 use crate::arguments;
 use crate::report::{Exit, failure, notice};
@@ -9,7 +10,7 @@ use crate::settings::Settings;
 use crate::site;
 
 pub(super) async fn run(settings: &Settings, import: &arguments::Import) -> Result<Exit> {
-    let prepared = site::prepared(settings, &import.selection.only).await?;
+    let prepared = site::prepared(settings, &import.selection.only, Quiescing::AsOthers).await?;
     let repository = site::repository(settings).await?;
     let cancel = site::cancellation();
     let import = Import {

@@ -34,7 +34,7 @@ pub(super) fn run(settings: &Settings, init: &Init) -> Result<Exit> {
         ));
     }
     let text = format!(
-        "apiVersion: {}\nkind: Application\nmetadata: {{ name: {}, namespace: {} }}\nspec:\n  # One entry for each installed module: fill in what is in capitals, copy or remove entries.\n  # `backup: {{ after: [NAME] }}` and `restore: {{ after: [NAME] }}` put data sets in order.\n  dataSets:\n{entries}",
+        "apiVersion: {}\nkind: Application\nmetadata: {{ name: {}, namespace: {} }}\nspec:\n  # One entry for each installed module: fill in what is in capitals, copy or remove entries.\n  # `backup: {{ after: [NAME] }}` and `restore: {{ after: [NAME] }}` put data sets in order.\n  # quiesce: [NAME]   # data sets that only `backup --quiesce` runs: what it stops, in this order\n  dataSets:\n{entries}",
         cofferdam_runs::application::API_VERSION,
         init.name,
         namespace

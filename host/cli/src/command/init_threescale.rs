@@ -11,7 +11,7 @@ use cofferdam_policy::name::Namespace;
 use cofferdam_policy::request::WorkloadKind;
 use cofferdam_policy::{Pin, Policy, smallest_policy};
 use cofferdam_runs::application::Application;
-use cofferdam_runs::plan::prepare;
+use cofferdam_runs::plan::{Quiescing, prepare};
 use cofferdam_runs::threescale::{Era, EraError, Found, Heading, NotCovered, draft, find, look};
 use serde::Serialize;
 
@@ -65,8 +65,10 @@ pub(super) async fn run(settings: &Settings, init: &InitThreescale) -> Result<Ex
     };
     let draft = draft(&found, &heading, &manifests);
     let application = Application::parse(&draft.text)?;
-    let prepared =
-        tokio::task::spawn_blocking(move || prepare(application, &modules, &[])).await??;
+    let prepared = tokio::task::spawn_blocking(move || {
+        prepare(application, &modules, &[], Quiescing::AsOthers)
+    })
+    .await??;
     let policy = smallest_policy(&prepared.grants(), Pin::Version);
     site::write_new(&settings.file, &draft.text, init.force)?;
     site::write_new(policy_path, &policy, init.force)?;

@@ -35,6 +35,10 @@ pub(super) async fn run(settings: &Settings, restore: &Restore) -> Result<Exit> 
         &choice,
     )
     .map_err(RunError::from)?;
+    // A backup without `--quiesce` kept nothing of what that stops.
+    prepared
+        .data_sets
+        .retain(|one| snapshots.contains_key(&one.data_set.name));
     if let Some(origin) = prepared.application.origin.clone() {
         let namespace = prepared.application.namespace.clone();
         let leads = leads(&runner.repository, &snapshots, &origin, &namespace).await?;

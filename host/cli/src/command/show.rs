@@ -11,6 +11,7 @@ use cofferdam_runs::application::External;
 use cofferdam_runs::audit::{self, Entry, Head, Line};
 use cofferdam_runs::history::history;
 use cofferdam_runs::run::{Choice, KeptRun, NoSnapshot, RunError, kept_runs};
+use cofferdam_runs::skew::Taken;
 use cofferdam_runs::state::{ApplicationState, RunId};
 use serde::Serialize;
 use serde_json::json;
@@ -31,6 +32,8 @@ struct Shown {
     #[serde(skip_serializing_if = "Option::is_none")]
     era: Option<serde_json::Value>,
     missing: Vec<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    taken: Option<Taken>,
     external: Vec<External>,
     snapshots: Vec<Snapshot>,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -60,6 +63,7 @@ pub(super) async fn run(settings: &Settings, arguments: &Show) -> Result<Exit> {
         None
     };
     let shown = Shown {
+        taken: run.taken(),
         run: run.run,
         application: run.application,
         namespace: run.namespace,
@@ -176,6 +180,10 @@ fn text(shown: &Shown) -> String {
     );
     if !shown.missing.is_empty() {
         text.push_str(&format!("did not keep {}\n", shown.missing.join(", ")));
+    }
+    if let Some(taken) = &shown.taken {
+        text.push_str(&super::taken_text(taken));
+        text.push('\n');
     }
     for external in &shown.external {
         text.push_str(&clean(&format!("{}: {}", external.name, external.state())));

@@ -7,8 +7,8 @@ use std::collections::BTreeMap;
 
 use cofferdam_cluster::{Original, PutBackOutcome};
 use cofferdam_engine::host::LeaseId;
-use cofferdam_policy::name::{DataKey, DataSetName, ObjectName};
-use cofferdam_policy::request::{Change, ObjectKind, Scope};
+use cofferdam_policy::name::{DataKey, DataSetName, Namespace, ObjectName};
+use cofferdam_policy::request::{Change, ObjectKind, Scope, Workload};
 
 /// All changes of a run that are not yet put back.
 #[derive(Debug, Default)]
@@ -245,16 +245,17 @@ impl Table {
         self.0.retain(|lent| !lent.shares.is_empty());
     }
 
-    /// The leases of a data set with their changes, the newest first.
-    pub(super) fn held_by(&self, data_set: &DataSetName) -> Vec<(LeaseId, Change)> {
-        let mut held: Vec<(LeaseId, Change)> = self
+    /// The leases of a data set, the newest first, each with its change and whether that changed
+    /// anything.
+    pub(super) fn held_by(&self, data_set: &DataSetName) -> Vec<(LeaseId, Change, bool)> {
+        let mut held: Vec<(LeaseId, Change, bool)> = self
             .0
             .iter()
             .flat_map(|lent| lent.shares.iter().map(move |share| (lent, share)))
             .filter(|(_, share)| share.data_set == *data_set)
-            .map(|(lent, share)| (share.id, lent.change.clone()))
+            .map(|(lent, share)| (share.id, lent.change.clone(), lent.changes_anything()))
             .collect();
-        held.sort_by_key(|(id, _)| std::cmp::Reverse(id.0));
+        held.sort_by_key(|(id, ..)| std::cmp::Reverse(id.0));
         held
     }
 
@@ -286,10 +287,41 @@ impl Table {
         before
     }
 
+    /// The number of replicas of a workload before it was changed, while it is.
+    pub(super) fn replicas_before(&self, place: &Namespace, what: &Workload) -> Option<u32> {
+        let standing = |lent: &&Lent| !matches!(lent.stage, Stage::Back(_));
+        self.0
+            .iter()
+            .filter(standing)
+            .find_map(|lent| match (&lent.change, &lent.original) {
+                (
+                    Change::Scale {
+                        namespace,
+                        workload,
+                        ..
+                    },
+                    Some(Original::Replicas { replicas }),
+                ) if namespace == place && workload == what => Some(*replicas),
+                (Change::Scale { .. } | Change::EditObject { .. }, _) => None,
+            })
+    }
+
     fn of(&mut self, id: LeaseId) -> Option<&mut Lent> {
         self.0
             .iter_mut()
             .find(|lent| lent.shares.iter().any(|share| share.id == id))
+    }
+}
+
+impl Lent {
+    /// A workload that was scaled to 0 already is as it was.
+    fn changes_anything(&self) -> bool {
+        match (&self.change, &self.original) {
+            (Change::Scale { replicas, .. }, Some(Original::Replicas { replicas: before })) => {
+                replicas != before
+            }
+            (Change::Scale { .. } | Change::EditObject { .. }, original) => original.is_some(),
+        }
     }
 }
 

@@ -141,6 +141,9 @@ impl Import<'_> {
             finished: Timestamp::now(),
             era: self.prepared.era.clone(),
             data_sets: report?,
+            // When the files were taken nobody has written down.
+            taken: None,
+            left_out: Vec::new(),
             external: self.prepared.external.clone(),
             warnings: sources.warnings,
         };
@@ -269,7 +272,9 @@ impl Recorded<'_> {
             expected_data_sets: application
                 .data_sets
                 .iter()
-                .map(|data_set| data_set.name.to_string())
+                .map(|data_set| &data_set.name)
+                .filter(|name| !application.quiesce.contains(name))
+                .map(ToString::to_string)
                 .collect(),
             started: self.started,
             host_version: env!("CARGO_PKG_VERSION").to_owned(),

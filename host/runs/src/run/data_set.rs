@@ -28,6 +28,8 @@ pub(super) struct Call {
     pub(super) expected: Vec<String>,
     /// What the snapshot says of the run beside them.
     pub(super) details: serde_json::Value,
+    /// In a backup that stops workloads, for what it keeps: whether all of them stand still.
+    pub(super) quiet: Option<bool>,
     pub(super) prepared: PreparedDataSet,
     pub(super) snapshot: Option<Snapshot>,
     /// What an earlier restore of the same snapshot left of its steps.
@@ -62,6 +64,9 @@ impl Call {
             }
             Err(failure) => self.prepared.report(Some(failure)),
         };
+        report.begun = Some(began);
+        report.ended = Some(Timestamp::now());
+        report.quiet = self.quiet;
         report.milliseconds = u64::try_from(begun.elapsed().as_millis()).unwrap_or(u64::MAX);
         if let Err(error) = self.shared.journal.write(Record::DataSetFinished {
             data_set: name,
@@ -199,13 +204,16 @@ impl Call {
                         hint: None,
                     });
                 }
-                let metadata = json!({
+                let mut metadata = json!({
                     "audit": self.shared.audit.head(),
                     "targets": self.prepared.data_set.targets,
                     "paths": self.prepared.paths(),
                     "begun": began,
                     "callMilliseconds": u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
                 });
+                if let (Some(metadata), Some(quiet)) = (metadata.as_object_mut(), self.quiet) {
+                    metadata.insert("quiet".to_owned(), quiet.into());
+                }
                 writer
                     .finish(metadata)
                     .await

@@ -7,6 +7,7 @@ use cofferdam_repository::Snapshot;
 use jiff::Timestamp;
 
 use crate::application::{Application, External};
+use crate::skew::Taken;
 use crate::state::RunId;
 
 /// Which run is read.
@@ -37,6 +38,13 @@ pub struct KeptRun {
     pub external: Vec<External>,
     /// The era of 3scale, as the run knew it.
     pub era: Option<serde_json::Value>,
+}
+
+impl KeptRun {
+    /// Over what time its data sets were taken, where the repository knows.
+    pub fn taken(&self) -> Option<Taken> {
+        Taken::of_snapshots(self.snapshots.values())
+    }
 }
 
 /// Why there is nothing to read.
@@ -113,7 +121,7 @@ pub fn kept_runs(snapshots: Vec<Snapshot>) -> Vec<KeptRun> {
     runs
 }
 
-/// The snapshots to read: of the run that is named, or of the newest that holds all of `wanted`
+/// The snapshots to read: of the run that is named, or of the newest that holds all of `asked`
 /// (and, where the whole application is wanted, all that it expected itself).
 ///
 /// # Errors
@@ -121,7 +129,7 @@ pub fn kept_runs(snapshots: Vec<Snapshot>) -> Vec<KeptRun> {
 pub fn choose(
     snapshots: Vec<Snapshot>,
     application: &Application,
-    wanted: &[DataSetName],
+    asked: &[DataSetName],
     whole: bool,
     choice: &Choice,
 ) -> Result<(String, BTreeMap<DataSetName, Snapshot>), NoSnapshot> {
@@ -134,13 +142,19 @@ pub fn choose(
         run.application == application.name.as_str() && run.namespace == namespace.as_str()
     };
     let runs: Vec<KeptRun> = kept_runs(snapshots).into_iter().filter(ours).collect();
+    // What stops a workload is kept by some backups and not by others: where it was not asked for by
+    // name, a run is whole without it.
+    let wanted: Vec<&DataSetName> = asked
+        .iter()
+        .filter(|name| !whole || !application.quiesce.contains(name))
+        .collect();
     let lacking = |run: &KeptRun| {
         let mut missing: Vec<String> = if whole {
             run.missing.clone()
         } else {
             Vec::new()
         };
-        for name in wanted {
+        for name in &wanted {
             if !run.snapshots.contains_key(name.as_str()) && !missing.contains(&name.to_string()) {
                 missing.push(name.to_string());
             }
@@ -181,5 +195,5 @@ pub fn choose(
             })?,
     };
     let pick = |name: &DataSetName| Some((name.clone(), run.snapshots.get(name.as_str())?.clone()));
-    Ok((run.run.clone(), wanted.iter().filter_map(pick).collect()))
+    Ok((run.run.clone(), asked.iter().filter_map(pick).collect()))
 }

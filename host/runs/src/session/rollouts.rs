@@ -1,6 +1,6 @@
 //! Workloads: restarted, awaited, counted, and set to a number of replicas for good.
 //!
-//! Must never set for good what a lease of this run puts back.
+//! Must never set for good what a lease of this run puts back, nor tell its number for the site's.
 
 use std::time::Duration;
 
@@ -59,9 +59,13 @@ impl Session {
             operation: RolloutOperation::Replicas,
         };
         let Granted { permit, record } = self.permit(request)?;
-        Ok(record
-            .close(self.shared.cluster.replicas(&permit).await)?
-            .desired)
+        let target = &permit.request().target;
+        let before = self.shared.leases.replicas_before(target);
+        let read = self.shared.cluster.replicas(&permit).await;
+        let wanted = record.close(read)?.desired;
+        // Asked on both sides of the read: a lease may begin or end while it is under way.
+        let after = self.shared.leases.replicas_before(target);
+        Ok(before.or(after).unwrap_or(wanted))
     }
 
     pub(super) async fn set_wanted_replicas(

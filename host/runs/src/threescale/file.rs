@@ -15,7 +15,8 @@ use cofferdam_policy::request::{Target, Workload};
 use serde::Serialize;
 use serde_json::Value;
 
-use super::recipe::{Body, Bound, Place, Step, steps};
+use super::quiet::stops;
+use super::recipe::{Body, Bound, Place, STORAGE_FILES, Step, steps};
 use super::seen::Found;
 use crate::application::{API_VERSION, DataSet, ModuleReference};
 use crate::plan::problems;
@@ -87,18 +88,52 @@ pub fn draft(found: &Found, heading: &Heading, modules: &[Arc<Manifest>]) -> Dra
             },
         }
     }
-    let text = format!("{}{entries}", opening(found, heading, &not_covered));
+    let is_kept = |name: &str| order.placed.iter().any(|placed| placed == name);
+    let after = is_kept(STORAGE_FILES).then_some(STORAGE_FILES);
+    let mut quiesce: Vec<String> = Vec::new();
+    for step in stops(found) {
+        let Body::Bound(bound) = &step.body else {
+            continue;
+        };
+        match fit(&step, bound, heading, modules) {
+            Ok(manifest) => {
+                entries.push_str(&comments(&step));
+                entries.push_str(&entry(&step, bound, manifest, &[]));
+                if let (Some(before), true) = (after, quiesce.is_empty()) {
+                    entries.push_str(&format!("      backup: {{ after: [{before}] }}\n"));
+                }
+                quiesce.push(step.name);
+            }
+            // One and the same module: it fits all of them or none.
+            Err(why) => {
+                not_covered.push(NotCovered {
+                    name: "backup --quiesce".to_owned(),
+                    why,
+                });
+                break;
+            }
+        }
+    }
+    let text = format!(
+        "{}{entries}",
+        opening(found, heading, &not_covered, &quiesce)
+    );
     Draft { text, not_covered }
 }
 
-fn opening(found: &Found, heading: &Heading, not_covered: &[NotCovered]) -> String {
+fn opening(
+    found: &Found,
+    heading: &Heading,
+    not_covered: &[NotCovered],
+    quiesce: &[String],
+) -> String {
     let how = if heading.asserted {
         "as `--era` said; no run looks for another"
     } else {
         "found by looking at its workloads; each run looks again"
     };
     let mut text = format!(
-        "# Written by `cofferdam init threescale` for 3scale of era {}\n# in namespace `{}`, {how}.\n# Read it, correct it, commit it; `cofferdam check` is next.\n#\n# `restore: after` puts a restore in order: Secrets and ConfigMaps, custom resource, files, databases,\n# Redis, what is derived from them, rollouts, routes last. A backup has no order.\n# `external: WHY` names what nobody here backs up: every run then ends with exit code 4.\n",
+        "# Written by `cofferdam init threescale` for 3scale of era {}\n# in namespace `{}`, {how}.\n# Read it, correct it, commit it; `cofferdam check` is next.\n#\n# `restore: after` puts a restore in order: Secrets and ConfigMaps, custom resource, files, databases,\n# Redis, what is derived from them, rollouts, routes last. A backup has no order.\n# `quiesce` is what `backup --quiesce` stops, in this order, until all is backed up; other backups leave\n# it out. Files are read through a pod of system-app, so they come before.\n# `external: WHY` names what nobody here backs up: every run then ends with exit code 4.\n",
         found.era, heading.namespace
     );
     if !not_covered.is_empty() {
@@ -113,8 +148,12 @@ fn opening(found: &Found, heading: &Heading, not_covered: &[NotCovered]) -> Stri
         ""
     };
     let era = scalar(&serde_json::to_value(found.era).unwrap_or_default());
+    let quiesce = match quiesce {
+        [] => String::new(),
+        names => format!("  quiesce:\n    - {}\n", names.join("\n    - ")),
+    };
     text.push_str(&format!(
-        "apiVersion: {API_VERSION}\nkind: Application\nmetadata: {{ name: {}, namespace: {} }}\nspec:\n  threescale: {{ era: {era}{asserted} }}\n  dataSets:\n",
+        "apiVersion: {API_VERSION}\nkind: Application\nmetadata: {{ name: {}, namespace: {} }}\nspec:\n  threescale: {{ era: {era}{asserted} }}\n{quiesce}  dataSets:\n",
         scalar(&Value::from(heading.name.as_str())),
         scalar(&Value::from(heading.namespace.as_str()))
     ));
@@ -313,6 +352,7 @@ struct Order {
     stage: Option<u32>,
     before: Vec<String>,
     here: Vec<String>,
+    placed: Vec<String>,
 }
 
 impl Order {
@@ -331,6 +371,7 @@ impl Order {
 
     fn place(&mut self, name: &str) {
         self.here.push(name.to_owned());
+        self.placed.push(name.to_owned());
     }
 }
 

@@ -51,6 +51,9 @@ const ROLLOUTS: [&str; 9] = [
 /// Where the files of the developer portal are in the pods of system-app.
 const STORAGE: &str = "/opt/system/public/system";
 
+/// What is read through a pod of system-app, so that it is backed up before that stops.
+pub(super) const STORAGE_FILES: &str = "system-storage";
+
 const OBJECTS: u32 = 0;
 const RESOURCE: u32 = 1;
 /// Before the databases, and not beside them: a PostgreSQL is restored with system-app scaled to 0.
@@ -148,7 +151,7 @@ pub(super) fn steps(found: &Found) -> Vec<Step> {
     steps
 }
 
-fn step(stage: u32, name: &str, comments: &[&str], body: Body) -> Step {
+pub(super) fn step(stage: u32, name: &str, comments: &[&str], body: Body) -> Step {
     Step {
         stage,
         name: name.to_owned(),
@@ -157,7 +160,7 @@ fn step(stage: u32, name: &str, comments: &[&str], body: Body) -> Step {
     }
 }
 
-fn essential(name: &'static str, value: impl Into<Value>) -> Parameter {
+pub(super) fn essential(name: &'static str, value: impl Into<Value>) -> Parameter {
     Parameter {
         name,
         value: value.into(),
@@ -314,7 +317,7 @@ fn redis(found: &Found, name: &'static str, stage: u32) -> Step {
 }
 
 fn storage(found: &Found) -> Step {
-    let name = "system-storage";
+    let name = STORAGE_FILES;
     let Some(place) = found.place("system-app") else {
         let why = "there is no system-app, through which its files are reached".to_owned();
         return step(FILES, name, &[], Body::Absent { why });
@@ -369,7 +372,7 @@ fn external(stage: u32, name: &str, missing: &str, module: &str) -> Step {
 impl Found {
     /// The workload of this name with the container that matters: the one that 3scale calls so, or
     /// the only one.
-    fn place(&self, name: &'static str) -> Option<Place> {
+    pub(super) fn place(&self, name: &'static str) -> Option<Place> {
         let containers = self.workloads.get(name)?;
         let component = Component::named(name)?;
         let container = match containers.as_slice() {

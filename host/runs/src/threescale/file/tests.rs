@@ -201,6 +201,92 @@ fn rollouts_and_tasks_follow_the_data_and_routes_come_last() {
     assert!(application.threescale.expect("said").asserted);
 }
 
+/// `name workload/container ... {parameters} after ...` of each data set that stops a workload.
+fn stops(application: &Application) -> Vec<String> {
+    let line = |name: &DataSetName| {
+        let data_set = application.data_set(name).expect("bound");
+        let targets = data_set.targets.values();
+        let targets: Vec<String> = targets
+            .map(|target| format!("{}/{}", target.workload, target.container))
+            .collect();
+        let parameters = data_set.parameters.iter();
+        let parameters: Vec<String> = parameters
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        let after = data_set.backup_after.iter();
+        let after: Vec<&str> = after.map(DataSetName::as_str).collect();
+        assert!(data_set.restore_after.is_empty(), "{name}");
+        format!(
+            "{name} {} [{}] after [{}]",
+            targets.join(" "),
+            parameters.join(" "),
+            after.join(" ")
+        )
+    };
+    application.quiesce.iter().map(line).collect()
+}
+
+#[test]
+fn what_lets_requests_in_stops_first_and_workers_when_their_queues_are_empty() {
+    let mut texts = STOCK.to_vec();
+    texts.extend([
+        include_str!("../../../../../modules/files/module.toml"),
+        include_str!("../../../../../modules/quiesce/module.toml"),
+    ]);
+    let mut names = INTERNAL.to_vec();
+    names.extend(["apicast-production", "backend-listener", "backend-cron"]);
+    let found = found(WorkloadKind::Deployment, &names);
+    let quiet = draft(&found, &heading(false), &manifests(&texts));
+    let application = Application::parse(&quiet.text).expect("its own file is read");
+    assert_eq!(
+        stops(&application),
+        [
+            "quiesce-apicast-production deployment/apicast-production/apicast-production [] after [system-storage]",
+            "quiesce-system-app deployment/system-app/system-master [] after []",
+            "quiesce-system-sidekiq deployment/system-redis/system-redis deployment/system-sidekiq/system-sidekiq [database=1 prefix=\"\"] after []",
+            "quiesce-zync deployment/zync/zync [] after []",
+            "quiesce-zync-que deployment/zync-que/que [] after []",
+            "quiesce-backend-listener deployment/backend-listener/backend-listener [] after []",
+            "quiesce-backend-cron deployment/backend-cron/backend-cron [] after []",
+            "quiesce-backend-worker deployment/backend-redis/backend-redis deployment/backend-worker/backend-worker [database=1 prefix=\"resque:\"] after []",
+        ]
+    );
+    let said = |draft: &Draft| {
+        let mut covered = draft.not_covered.iter();
+        covered.any(|one| one.name == "backup --quiesce")
+    };
+    assert!(!said(&quiet));
+
+    let without = draft(&found, &heading(false), &manifests(&STOCK));
+    let application = Application::parse(&without.text).expect("read");
+    assert!(application.quiesce.is_empty());
+    assert!(said(&without), "{:?}", without.not_covered);
+}
+
+#[test]
+fn workers_whose_redis_is_elsewhere_stop_without_a_look_at_their_queues() {
+    let mut texts = STOCK.to_vec();
+    texts.push(include_str!("../../../../../modules/quiesce/module.toml"));
+    let mut seen = Seen::default();
+    for name in ["system-app", "system-sidekiq"] {
+        let component = Component::named(name).expect("a component");
+        let containers = vec![component.container.to_owned()];
+        seen.add(component, WorkloadKind::Deployment, containers);
+    }
+    seen.operate();
+    let found = find(&seen).expect("an era");
+    let draft = draft(&found, &heading(false), &manifests(&texts));
+    let application = Application::parse(&draft.text).expect("read");
+    assert_eq!(
+        stops(&application),
+        [
+            "quiesce-operator deployment/threescale-operator-controller-manager-v2/manager [] after []",
+            "quiesce-system-app deployment/system-app/system-master [] after []",
+            "quiesce-system-sidekiq deployment/system-sidekiq/system-sidekiq [] after []",
+        ]
+    );
+}
+
 #[test]
 fn a_module_that_cannot_do_it_is_not_bound() {
     let old = RAKE.replace("task", "which-one");
