@@ -141,7 +141,7 @@ fn data_set(entry: &Value, objects: &[String]) -> anyhow::Result<Option<DataSet>
             names: objects.to_vec(),
         },
         // They act in a restore and hold nothing.
-        "rollout" | "rake" => return Ok(None),
+        "rollout" | "rake" | "quiesce" => return Ok(None),
         other => bail!("the demo has no proof for the module `{other}` of `{name}`"),
     };
     Ok(Some(DataSet { name, content }))
