@@ -27,7 +27,7 @@ pub(super) fn seed(kubectl: &Kubectl, place: &Place, folder: &str) -> anyhow::Re
 }
 
 /// How many entries there are, and a digest of all that is to come back; `empty` when there is nothing.
-pub(crate) fn proof(kubectl: &Kubectl, place: &Place, folder: &str) -> anyhow::Result<String> {
+pub(super) fn proof(kubectl: &Kubectl, place: &Place, folder: &str) -> anyhow::Result<String> {
     shell(kubectl, place, folder, PROOF)
 }
 

@@ -199,7 +199,10 @@ impl Installation {
         for server in REDIS {
             lines.push(redis::proof(&self.kubectl, &place(server, server))?);
         }
-        lines.push(files::proof(&self.kubectl, &system_app(), STORAGE)?);
+        // Names and contents: `kubectl cp` loses fractions of times and the modes of folders.
+        lines.push(self.storage(
+            "find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum",
+        )?);
         lines.push(objects::proof(&self.kubectl, &self.objects)?);
         Ok(lines.join("\n"))
     }
@@ -218,6 +221,7 @@ impl Installation {
     pub(super) fn change(&self) -> anyhow::Result<()> {
         self.sql("INSERT INTO log_entries SELECT id + (SELECT MAX(id) FROM log_entries), MD5(RAND()), RAND() * 90000, NOW(), REVERSE(description) FROM log_entries WHERE id % 100 = 0")?;
         self.storage("for folder in portal-*; do head -c 6000 /dev/urandom | base64 > \"$folder/page-aa\"; done; sleep 2.1")
+            .map(drop)
     }
 
     /// Ends the cluster.
@@ -248,8 +252,8 @@ impl Installation {
         Ok(())
     }
 
-    fn storage(&self, line: &str) -> anyhow::Result<()> {
-        files::shell(&self.kubectl, &system_app(), STORAGE, line).map(drop)
+    fn storage(&self, line: &str) -> anyhow::Result<String> {
+        files::shell(&self.kubectl, &system_app(), STORAGE, line)
     }
 }
 

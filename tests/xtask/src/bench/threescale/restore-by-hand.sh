@@ -9,7 +9,11 @@ k() { "${words[@]}" "$@"; }
 pod() { k get pods --selector "deployment=$1" --output 'jsonpath={.items[0].metadata.name}'; }
 inside() { k exec "deployment/$1" --container "$2" -- bash -c "$3"; }
 roll() {
-  k rollout restart "deployment/$1"
+  # kubectl refuses two restarts within a second.
+  until k rollout restart "deployment/$1" 2>refused; do
+    grep -q 'within the past second' refused
+    sleep 0.2
+  done
   k rollout status "deployment/$1"
 }
 
