@@ -549,3 +549,53 @@ fn while_a_workload_is_scaled_its_number_is_the_one_from_before() {
     table.put_back(LeaseId(1), Ok(PutBackOutcome::Restored));
     assert_eq!(number(&table, "system-app"), None);
 }
+
+#[tokio::test]
+async fn a_workload_whose_pods_must_stay_is_not_scaled_and_one_that_is_scaled_cannot_be_kept() {
+    let stage = stage();
+    let scope = stage.scope(&name("zync-database"));
+    let target = |called: &str| Target {
+        role: "server".parse().expect("a role"),
+        namespace: scope.namespace.clone(),
+        workload: Workload {
+            kind: WorkloadKind::Deployment,
+            name: ObjectName::parse(called).expect("a name"),
+        },
+        container: "main".parse().expect("a name"),
+    };
+    let scale = |called: &str| Change::Scale {
+        namespace: scope.namespace.clone(),
+        workload: target(called).workload,
+        replicas: 0,
+    };
+    let desk = &stage.desk;
+    let turn = |id, called| desk.turn(LeaseId(id), &scope, &name("later"), &scale(called));
+    assert!(desk.check_guards(&target("zync-database")).is_ok());
+    desk.guard(
+        &name("zync-database"),
+        &target("zync-database"),
+        "it is in an emptyDir",
+    )
+    .expect("guarded");
+    for refusal in [
+        desk.check_guards(&target("zync-database"))
+            .expect_err("refused"),
+        turn(1, "zync-database").expect_err("refused"),
+    ] {
+        assert_eq!(
+            refusal.to_string(),
+            "the pods of deployment/zync-database must stay for the rest of this run, says data set `zync-database`: it is in an emptyDir"
+        );
+    }
+    assert!(desk.check_guards(&target("zync")).is_ok());
+    let _made = turn(2, "zync").expect("another workload");
+    let refusal = desk
+        .guard(&name("zync-database"), &target("zync"), "too late")
+        .expect_err("refused");
+    assert!(
+        refusal
+            .to_string()
+            .contains("putting it back replaces its pods"),
+        "{refusal}"
+    );
+}
