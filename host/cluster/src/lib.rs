@@ -53,7 +53,7 @@ pub use files::{
 pub use judge::Progress;
 pub use lease::{Original, PutBackOutcome};
 pub use objects::{Condition, InvalidCondition, Loaded, WhenPresent};
-pub use pod::Pod;
+pub use pod::{Pod, sole_running};
 pub use process::{Outcome, Process, Stdin, Stdout};
 pub use rollout::Replicas;
 pub use scrub::scrub;

@@ -125,6 +125,14 @@ impl Pod {
     }
 }
 
+/// The only one of a workload's pods that stays, if it runs, ready or not. With a second one, in
+/// whatever state, nobody would know whose data it has.
+pub fn sole_running(pods: Vec<Pod>) -> Option<Pod> {
+    let mut staying = pods.into_iter().filter(|pod| !pod.is_terminating());
+    let only = staying.next().filter(|_| staying.next().is_none());
+    only.filter(Pod::is_running)
+}
+
 /// The error for a container that the site named wrongly.
 pub(crate) fn no_container(target: &Target, containers: &[String]) -> Error {
     let names: Vec<String> = containers
@@ -339,6 +347,33 @@ mod tests {
             "Running, not ready",
         );
         check(json!({}), false, false, "Unknown");
+    }
+
+    #[test]
+    fn of_several_pods_none_is_the_sole_one_that_runs() {
+        let check = |phases: &[&str], expected: Option<&str>| {
+            let pods = phases.iter().enumerate().map(|(number, phase)| {
+                let mut seen = json!({ "metadata": { "name": format!("p{number}"), "uid": "u" }, "status": { "phase": phase.trim_start_matches("leaving ") } });
+                if phase.starts_with("leaving")
+                    && let Some(metadata) = seen.get_mut("metadata")
+                {
+                    *metadata = json!({ "name": "leaving", "deletionTimestamp": "2026-11-22T09:00:00Z" });
+                }
+                let seen: Seen = serde_json::from_value(seen).expect("a pod");
+                let namespace = Namespace::parse("n").expect("a name");
+                Pod::read(seen, &namespace, &workload(WorkloadKind::Deployment))
+            });
+            let found = sole_running(pods.collect());
+            assert_eq!(found.as_ref().map(Pod::name), expected, "{phases:?}");
+        };
+        check(&[], None);
+        check(&["Running"], Some("p0"));
+        check(&["leaving Running", "Running"], Some("p1"));
+        check(&["Running", "leaving Running"], Some("p0"));
+        check(&["Running", "Running"], None);
+        check(&["Running", "Pending"], None);
+        check(&["Pending"], None);
+        check(&["leaving Running"], None);
     }
 
     #[test]

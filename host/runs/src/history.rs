@@ -12,6 +12,7 @@ use cofferdam_repository::Snapshot;
 use jiff::{SignedDuration, Timestamp};
 use serde::Serialize;
 
+use crate::application::External;
 use crate::audit::{self, Entry, Head};
 use crate::journal::{self, Line, Record};
 use crate::leases::describe;
@@ -50,8 +51,13 @@ pub struct History {
     pub journal: Found,
     /// Whether its audit log is on this machine, and as it was written.
     pub audit: Found,
+    /// When a later run found it interrupted and put things in order.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub settled: Option<Timestamp>,
     /// Its data sets, in the order in which they began.
     pub data_sets: Vec<DataSetHistory>,
+    /// What belongs to the application and is covered by nobody.
+    pub external: Vec<External>,
     /// The temporary changes that it made, in order.
     pub leases: Vec<LeaseHistory>,
     /// What a person should look at.
@@ -73,6 +79,8 @@ pub enum Outcome {
     Failed,
     /// The journal has no end: the run is under way, or it was killed and nothing has run since.
     Unfinished,
+    /// It was killed, and a later run wrote its end.
+    Interrupted,
     /// No journal is here: only what was kept is known, and it is whole.
     KeptWhole,
     /// No journal is here, and the repository lacks data sets of the run.
@@ -230,7 +238,16 @@ pub fn history(
         for data_set in &mut history.data_sets {
             data_set.snapshot = source.snapshots.get(&data_set.name).cloned();
         }
+        history.external.clone_from(&source.external);
     }
+    // What nobody covers stands in a place of its own.
+    let external = std::mem::take(&mut history.external);
+    history.warnings.retain(|warning| {
+        !external.iter().any(|one| {
+            warning.data_set.as_deref() == Some(one.name.as_str()) && warning.text == one.state()
+        })
+    });
+    history.external = external;
     read_audit(&mut history, folder, own);
     Some(history)
 }
@@ -287,7 +304,9 @@ fn of_kept(own: &KeptRun, kept: &[KeptRun]) -> History {
         },
         journal: Found::Missing,
         audit: Found::Missing,
+        settled: None,
         data_sets,
+        external: own.external.clone(),
         leases: Vec::new(),
         warnings: Vec::new(),
         denied: Vec::new(),
@@ -308,7 +327,9 @@ fn nothing_kept(run: &RunId, application: &ApplicationName, started: Timestamp) 
         outcome: Outcome::Unfinished,
         journal: Found::Missing,
         audit: Found::Missing,
+        settled: None,
         data_sets: Vec::new(),
+        external: Vec::new(),
         leases: Vec::new(),
         warnings: Vec::new(),
         denied: Vec::new(),
@@ -441,11 +462,43 @@ fn read_lines(history: &mut History, lines: &[Line]) {
             .unwrap_or(usize::MAX)
     };
     history.data_sets.sort_by_key(place);
+    settle(history, lines);
     if history.outcome != Outcome::Unfinished {
         for data_set in &mut history.data_sets {
             if data_set.begun.is_none() && data_set.failure.is_none() {
                 data_set.failure = Some("it was not begun".to_owned());
             }
+        }
+    }
+}
+
+/// Tells a run that was killed from one that failed: only the first leaves a data set open, or fails without a failure.
+/// Its end was written by a later run, so it is not when it ended.
+fn settle(history: &mut History, lines: &[Line]) {
+    let is_open = |data_set: &DataSetHistory| data_set.begun.is_some() && data_set.ended.is_none();
+    let open = history.data_sets.iter().any(is_open);
+    let failed = history.data_sets.iter().any(|one| one.failure.is_some());
+    if history.outcome != Outcome::Failed || failed && !open {
+        return;
+    }
+    history.outcome = Outcome::Interrupted;
+    history.settled = history.finished;
+    let own = lines.iter().rfind(|line| {
+        !matches!(
+            line.record,
+            Record::LeaseReleased { .. } | Record::RunFinished { .. }
+        )
+    });
+    history.finished = own.map(|line| line.at);
+    for data_set in &mut history.data_sets {
+        match &data_set.snapshot {
+            // Its snapshot is the last that a backup does for it, and whole.
+            Some(kept) if is_open(data_set) => data_set.ended = Some(kept.finished),
+            None if is_open(data_set) => {
+                data_set.failure =
+                    Some("it was interrupted: the run was killed before it ended".into());
+            }
+            Some(_) | None => {}
         }
     }
 }

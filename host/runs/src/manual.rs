@@ -4,6 +4,7 @@
 //! writes what those modules read and write, so that a restore or a verify sees no difference.
 //! Must never touch the cluster, and never leave a snapshot or a folder that is half there.
 
+mod beneath;
 mod dump;
 mod export;
 mod folder;
@@ -13,6 +14,9 @@ mod names;
 mod objects;
 mod rdb;
 mod sink;
+mod sources;
+mod tree;
+mod unpack;
 
 use std::path::PathBuf;
 

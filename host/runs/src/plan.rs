@@ -3,14 +3,14 @@
 //!
 //! Must find every fault that needs no cluster before anything is touched.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use cofferdam_engine::manifest::RolloutVerb;
 use cofferdam_engine::{Binding, BindingError, Manifest, Module};
 use cofferdam_policy::Policy;
 use cofferdam_policy::grant::OwnedRequest;
-use cofferdam_policy::name::{ApplicationName, DataSetName, Namespace};
+use cofferdam_policy::name::{ApplicationName, DataSetName, Namespace, PathName, PodPath};
 use cofferdam_policy::request::{RunKind, Workload};
 use serde::Serialize;
 
@@ -245,6 +245,16 @@ pub(crate) fn problems(data_set: &DataSet, manifest: &Manifest) -> Vec<String> {
 
 impl PreparedDataSet {
     /// A report in which nothing has happened but, perhaps, a failure.
+    /// The places in the pods that the manifest's paths stand for: where what was kept came from.
+    pub(crate) fn paths(&self) -> BTreeMap<&PathName, &PodPath> {
+        let declared = self.module.manifest().paths.keys();
+        let placed = declared.filter_map(|name| {
+            let (_, place) = self.binding.path(name)?;
+            Some((name, place))
+        });
+        placed.collect()
+    }
+
     pub(crate) fn report(&self, failure: Option<Failure>) -> DataSetReport {
         let manifest = self.module.manifest();
         DataSetReport {

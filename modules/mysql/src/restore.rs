@@ -17,13 +17,28 @@ pub(crate) fn restore(host: &dyn Host) -> Result<()> {
     let before = prepare_database(host, &server, &database, &evidence)?;
 
     host.step("load", || {
-        host.load(ARTIFACT, &*server.pod, command, &[]).map_err(|error| {
-            error.context(format!(
-                "the load into database `{database}` broke off, so it is half restored: tables up to the one that failed are the backup's, later ones are as they were; restore again before it is used"
-            ))
-        })
+        let loaded = host.load(ARTIFACT, &*server.pod, command, &[]);
+        loaded.map_err(|error| load_error(error, &database))
     })?;
     compare(host, &server, &database, &evidence, &before)
+}
+
+/// What the client says when it did not get the lock that `load` asks for before it reads anything.
+const NOT_LOCKED: &str = "ERROR 1242 (21000): ";
+
+/// What a load that ended badly has left.
+fn load_error(error: Error, database: &str) -> Error {
+    if error.to_string().contains(NOT_LOCKED) {
+        return Error::unavailable(
+            "load-runs",
+            format!(
+                "another load into database `{database}` still runs on the server, so nothing was loaded: wait for it to end, or end it there (`SHOW PROCESSLIST`, `KILL`), and restore again"
+            ),
+        );
+    }
+    error.context(format!(
+        "the load into database `{database}` broke off, so it is half restored: tables up to the one that failed are the backup's, later ones are as they were; restore again before it is used"
+    ))
 }
 
 /// The command that loads this dump with this client.

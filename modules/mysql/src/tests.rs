@@ -210,6 +210,31 @@ fn each_command_for_mariadb_is_its_twin_with_the_other_program() {
 }
 
 #[test]
+fn a_load_beside_another_says_that_nothing_was_loaded() {
+    let world = with_backup(DUMP);
+    world.on("load", |call, _| {
+        let lock = "GET_LOCK(CONCAT('cofferdam-', MD5('system')), 60)";
+        assert!(call.argv.iter().any(|word| word.contains(lock)));
+        Answer::fails(1, "ERROR 1242 (21000): Subquery returns more than 1 row")
+    });
+    let refused = Mysql::restore(&world).expect_err("refused");
+    assert_eq!(refused.code(), Some("load-runs"));
+    assert!(
+        refused.to_string().contains("nothing was loaded"),
+        "{refused}"
+    );
+    // The same number of a statement of the dump itself has a line, and has loaded what came before.
+    world.answers(
+        "load",
+        [Answer::fails(
+            1,
+            "ERROR 1242 (21000) at line 7: Subquery returns more than 1 row",
+        )],
+    );
+    check_refused(Mysql::restore(&world), "half restored");
+}
+
+#[test]
 fn a_thousand_tables_fit_into_evidence() {
     let world = world();
     let rows: String = (0..1000)

@@ -1,4 +1,4 @@
-//! A headless browser that opens files: asked over a pipe with the DevTools protocol, one question
+//! A headless browser that opens files: asked over a pipe with the `DevTools` protocol, one question
 //! at a time. It is given no network, and says so when a page asks for it.
 
 use std::collections::VecDeque;

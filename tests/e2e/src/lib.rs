@@ -11,6 +11,7 @@
 
 mod answer;
 mod browser;
+pub mod by_hand;
 mod site;
 
 pub use answer::Answer;

@@ -1,5 +1,6 @@
 //! The files of an application: kept with all that is odd about them, only what changed, and brought back within their
 //! folder.
+#![expect(clippy::indexing_slicing, reason = "helpers of tests are test code")]
 
 use e2e::Site;
 use local_cluster::faults::{Fault, Rule};
@@ -223,14 +224,22 @@ fn a_busy_file_is_named_and_nothing_is_kept() {
 
 #[test]
 fn a_disk_without_room_is_refused_before_anything_is_changed() {
-    let site = Site::local();
-    run(&site, "head -c 6000000 /dev/urandom > large && printf saved > small");
+    let site = Site::local_with(&["system-app"]);
+    run(
+        &site,
+        "head -c 6000000 /dev/urandom > large && printf saved > small",
+    );
     site.prepare(&data_set(""));
     let _kept = site.report(&["backup"]).exits(0);
     let limit = Rule::new(Fault::LimitVolume { bytes: 4 << 20 }).named("system-storage");
     let fault = site.fault(&limit);
     site.kubectl(&["rollout", "restart", "deployment/system-app"]);
-    site.kubectl(&["rollout", "status", "deployment/system-app", "--timeout=120s"]);
+    site.kubectl(&[
+        "rollout",
+        "status",
+        "deployment/system-app",
+        "--timeout=120s",
+    ]);
     fault.has_struck();
     run(&site, "printf old > small");
     let refused = site.cofferdam(&["restore", "latest", "--yes"]).exits(1);

@@ -183,6 +183,29 @@ fn everything_that_a_database_can_hold_comes_back_equal() {
     assert_eq!(alive, "1 is called renamed\nby trigger\n5005\n");
 }
 
+#[test]
+fn a_client_that_an_earlier_restore_left_behind_is_waited_for() {
+    let site = Site::with(&["system-mysql"]);
+    sql(
+        &site,
+        "CREATE TABLE accounts (id INT PRIMARY KEY, name TEXT); INSERT INTO accounts VALUES (1, 'saved')",
+    );
+    site.prepare(DATA_SET);
+    let _kept = site.report(&["backup"]).exits(0);
+    let left_behind = format!(
+        "{MYSQL} system -e \"SELECT GET_LOCK(CONCAT('cofferdam-', MD5('system')), 0); DO SLEEP(6); UPDATE accounts SET name = 'late'\" > /dev/null 2>&1 & \
+         until {MYSQL} -N -e \"SELECT IS_USED_LOCK(CONCAT('cofferdam-', MD5('system'))) IS NOT NULL\" | grep -q 1; do sleep 0.1; done"
+    );
+    site.in_pod("deployment/system-mysql", "system-mysql", &left_behind);
+    let _restored = site.report(&["restore", "latest", "--yes"]).exits(0);
+    let still_runs = sql(
+        &site,
+        "SELECT IS_USED_LOCK(CONCAT('cofferdam-', MD5('system'))) IS NOT NULL",
+    );
+    assert_eq!(still_runs, "0\n", "the restore did not wait");
+    assert_eq!(sql(&site, "SELECT name FROM accounts"), "saved\n");
+}
+
 fn evidence(kept: &serde_json::Value, name: &str) -> String {
     let pairs = kept.as_array().expect("evidence");
     let pair = pairs.iter().find(|pair| pair[0] == name);

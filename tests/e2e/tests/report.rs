@@ -1,4 +1,9 @@
 //! A reader opens the report of a run: offline, in a browser, on a telephone, on paper.
+#![expect(
+    clippy::disallowed_methods,
+    clippy::indexing_slicing,
+    reason = "helpers of tests are test code"
+)]
 
 use std::path::PathBuf;
 
@@ -260,4 +265,113 @@ fn a_machine_without_the_journal_still_tells_what_was_kept() {
         assert!(said.contains(expected), "`{expected}` is not in\n{said}");
     }
     reads_well(&mut browser, "kept");
+}
+
+/// The runs that this machine knows, the newest last.
+fn runs_of(site: &Site) -> Vec<String> {
+    let folder = site.path("state/threescale/runs");
+    let mut runs: Vec<String> = std::fs::read_dir(folder)
+        .expect("read")
+        .map(|entry| {
+            let name = entry.expect("an entry").file_name();
+            name.to_string_lossy().into_owned()
+        })
+        .collect();
+    runs.sort();
+    runs
+}
+
+#[test]
+fn the_report_of_a_killed_run_says_what_it_left_and_later_who_put_it_back() {
+    let site = Site::with(&["backend-redis"]);
+    site.prepare(DATA_SETS);
+    let _backup = site.report(&["backup"]).exits(0);
+    let only = ["restore", "latest", "--yes", "--only", "backend-redis"];
+    let mut run = site.begin(&only);
+    site.wait_until("the restore mode", || {
+        let wanted = "jsonpath={.data.redis\\.conf}";
+        let now = site.kubectl(&["get", "configmap/redis-config", "-o", wanted]);
+        now.contains("appendonly no").then_some(())
+    });
+    run.kill().expect("killed");
+    run.wait().expect("reaped");
+    let killed = runs_of(&site).pop().expect("a run");
+    let mut browser = Browser::open(&write_report(&site, &killed, "killed.html"));
+    let said = text(&mut browser);
+    for expected in [
+        "Without an end: still under way, or interrupted",
+        "was not put back, as far as the journal says",
+        "NOT put back",
+        "to an end that was not written down",
+    ] {
+        assert!(said.contains(expected), "`{expected}` is not in\n{said}");
+    }
+    reads_well(&mut browser, "killed");
+
+    let _next = site.report(&only).exits(0);
+    let mut browser = Browser::open(&write_report(&site, &killed, "settled.html"));
+    let said = text(&mut browser);
+    for expected in [
+        "Interrupted: it was killed before its end",
+        "by a later run",
+        "the run was killed before it ended",
+    ] {
+        assert!(said.contains(expected), "`{expected}` is not in\n{said}");
+    }
+    assert!(!said.contains("NOT put back"), "{said}");
+    reads_well(&mut browser, "settled");
+}
+
+#[test]
+fn what_is_not_covered_and_what_has_no_bytes_is_told_as_that() {
+    let site = Site::with(&["backend-listener", "system-sidekiq"]);
+    site.prepare(
+        "    - { name: system-database, external: \"Oracle of the database team\" }
+    - name: objects
+      module: { name: kube-objects }
+      parameters: { when-present: replace, secrets: [system-app] }
+    - name: backend-listener
+      module: { name: rollout }
+      targets: { workload: { workload: deployment/backend-listener, container: backend-listener } }
+      restore: { after: [objects] }
+    - name: resync-domains
+      module: { name: rake }
+      targets: { rails: { workload: deployment/system-sidekiq, container: system-sidekiq } }
+      parameters: { task: \"zync:resync:domains\" }
+      restore: { after: [backend-listener] }
+",
+    );
+    let backup = run_of(&site.report(&["backup"]).exits(4));
+    let mut browser = Browser::open(&write_report(&site, &backup, "external.html"));
+    let said = text(&mut browser);
+    for expected in [
+        "Succeeded for 3 of 4 data sets; not covered: 1",
+        "nobody backs it up here: Oracle of the database team",
+        "! not covered",
+    ] {
+        assert!(said.contains(expected), "`{expected}` is not in\n{said}");
+    }
+    // A note of twenty bytes has no rate.
+    let rates = browser.evaluate(
+        "[...document.querySelectorAll('td[data-label=Rate]')].map((cell) => cell.innerText)",
+    );
+    assert_eq!(rates, serde_json::json!(["–", "–", "–", "–"]));
+    reads_well(&mut browser, "external");
+
+    let restored = run_of(&site.report(&["restore", &backup, "--yes"]).exits(4));
+    let mut browser = Browser::open(&write_report(&site, &restored, "rolled.html"));
+    let said = text(&mut browser);
+    for expected in ["not covered: 1", "restart ", "Steps: task "] {
+        assert!(said.contains(expected), "`{expected}` is not in\n{said}");
+    }
+    reads_well(&mut browser, "rolled");
+
+    // Without the machine that made it, what is not covered is still known.
+    std::fs::rename(site.path("state"), site.path("elsewhere")).expect("moved");
+    let mut browser = Browser::open(&write_report(&site, &backup, "external-kept.html"));
+    let said = text(&mut browser);
+    assert!(
+        said.contains("Kept 3 of 4 data sets; not covered: 1"),
+        "{said}"
+    );
 }

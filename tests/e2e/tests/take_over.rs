@@ -1,12 +1,14 @@
 //! A site that backed up by hand comes over, and one that must do without this program goes back:
 //! with the manual procedure's own files, taken by kubectl from real servers.
+#![expect(clippy::disallowed_methods, reason = "helpers of tests are test code")]
 
 use std::collections::BTreeSet;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use e2e::Site;
+use e2e::by_hand::{commands, names, shell, succeeds};
 
 const DATA_SETS: &str = "    - name: objects
       module: { name: kube-objects }
@@ -99,46 +101,6 @@ fn proof(site: &Site) -> [String; 4] {
     [mysql, redis, objects, postgres]
 }
 
-fn kubectl() -> PathBuf {
-    PathBuf::from(std::env::var_os("COFFERDAM_TEST_KUBECTL").expect("set by xtask"))
-}
-
-/// A shell in a folder of the site, with kubectl as a user has it.
-fn shell(site: &Site, folder: &Path, script: &str) -> std::process::Output {
-    let kubectl = kubectl();
-    let tools = kubectl.parent().expect("a folder").display().to_string();
-    let path = std::env::var("PATH").expect("a path");
-    // The product's own environment has the kubeconfig; nothing else of it matters here.
-    let product = site.command(&[]);
-    let kubeconfig = product
-        .get_envs()
-        .find(|(name, _)| *name == "KUBECONFIG")
-        .and_then(|(_, value)| value)
-        .expect("a kubeconfig");
-    Command::new("sh")
-        .args(["-e", "-c", script])
-        .current_dir(folder)
-        .env("PATH", format!("{tools}:{path}"))
-        .env("KUBECONFIG", kubeconfig)
-        .stdin(Stdio::null())
-        .output()
-        .expect("a shell")
-}
-
-#[track_caller]
-fn succeeds(output: &std::process::Output) -> String {
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(
-        output.status.success(),
-        "{}\n---- stdout\n{out}\n---- stderr\n{err}",
-        output.status
-    );
-    out.into_owned()
-}
-
 /// The manual procedure, with `kubectl` for `oc`.
 fn back_up_by_hand(site: &Site) -> PathBuf {
     let folder = site.path("by-hand");
@@ -158,37 +120,6 @@ fn back_up_by_hand(site: &Site) -> PathBuf {
     "#,
     ));
     folder
-}
-
-fn names(folder: &Path) -> BTreeSet<String> {
-    std::fs::read_dir(folder)
-        .expect("read")
-        .map(|entry| {
-            entry
-                .expect("an entry")
-                .file_name()
-                .to_string_lossy()
-                .into_owned()
-        })
-        .collect()
-}
-
-/// The commands of the guide, block by block.
-fn commands(guide: &str) -> String {
-    let mut inside = false;
-    let mut script = String::new();
-    for line in guide.lines() {
-        match (inside, line) {
-            (false, line) if line.starts_with("```sh") => inside = true,
-            (true, "```") => inside = false,
-            (true, line) => {
-                script.push_str(line);
-                script.push('\n');
-            }
-            (false, _) => {}
-        }
-    }
-    script
 }
 
 #[test]
@@ -336,7 +267,7 @@ fn a_file_that_is_not_what_its_name_says_leaves_no_snapshot_at_all() {
                     site,
                     folder,
                     "head -c -9 system-mysql-backup.gz > x && mv x system-mysql-backup.gz",
-                )))
+                )));
             },
             "is cut",
         ),
@@ -358,7 +289,7 @@ fn a_file_that_is_not_what_its_name_says_leaves_no_snapshot_at_all() {
                     site,
                     folder,
                     "gunzip -c system-mysql-backup.gz | grep -v completed | gzip > x && mv x system-mysql-backup.gz",
-                )))
+                )));
             },
             "the dump is not whole",
         ),
@@ -369,7 +300,7 @@ fn a_file_that_is_not_what_its_name_says_leaves_no_snapshot_at_all() {
                     site,
                     folder,
                     "(gunzip -c system-mysql-backup.gz; head -c 200000000 /dev/zero) | gzip -1 > x && gunzip -c x | head -c 200000000 | gzip -9 > y; mv y system-mysql-backup.gz; rm x",
-                )))
+                )));
             },
             "times its size",
         ),
@@ -389,7 +320,7 @@ fn a_file_that_is_not_what_its_name_says_leaves_no_snapshot_at_all() {
                     site,
                     folder,
                     "rm system-smtp.json && mkfifo system-smtp.json",
-                )))
+                )));
             },
             "is no regular file",
         ),
@@ -400,7 +331,7 @@ fn a_file_that_is_not_what_its_name_says_leaves_no_snapshot_at_all() {
                     site,
                     folder,
                     "sed -i s/system-smtp/system-seed/ system-smtp.json",
-                )))
+                )));
             },
             "holds Secret `system-seed`",
         ),
@@ -411,7 +342,7 @@ fn a_file_that_is_not_what_its_name_says_leaves_no_snapshot_at_all() {
                     folder.join("backend-redis-dump.rdb"),
                     b"REDIS0010\xff\x01\x02\x03\x04\x05\x06\x07\x08",
                 )
-                .expect("written")
+                .expect("written");
             },
             "it says checksum",
         ),

@@ -8,10 +8,12 @@ mod ground;
 mod measurement;
 mod memory;
 mod start;
+mod threescale;
 mod transfer;
 
 use std::process::ExitCode;
 
+use clap::ValueEnum;
 use comfy_table::presets::UTF8_HORIZONTAL_ONLY;
 use comfy_table::{CellAlignment, Table};
 
@@ -23,13 +25,16 @@ use ground::Ground;
 use measurement::Measurement;
 pub(crate) use memory::{MeasureArguments, measure};
 
-/// How much is measured.
+/// What is measured, and how much.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Arguments {
+    /// One dump on its way, unless something else is named
+    #[arg(value_enum, default_value_t = What::Stream)]
+    what: What,
     /// Form of the result
     #[arg(long, value_enum, default_value_t = Form::Text)]
     output: Form,
-    /// Size of the streamed dump
+    /// Size of the dump; for `threescale` of the rows, and files and keys grow with them
     #[arg(long, value_name = "MIB", default_value_t = 1024)]
     size: u64,
     /// Size of all data sets together where memory is measured; a sixteenth of it is the small side
@@ -40,30 +45,50 @@ pub(crate) struct Arguments {
     rounds: u64,
 }
 
+/// What is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum What {
+    /// One dump out of a pod and back, memory, and starts.
+    Stream,
+    /// A whole 3scale, against the manual procedure.
+    Threescale,
+}
+
 /// `cargo xtask bench`.
 pub(crate) fn command(
     arguments: &Arguments,
     settings: &Settings,
     progress: &Progress,
 ) -> anyhow::Result<ExitCode> {
-    let ground = Ground::prepare(settings, arguments.size, *progress)?;
-    progress.heading("measure");
-    let mut table = start::measure(&ground, *progress)?;
-    table.extend(transfer::backup(&ground, arguments.rounds, *progress)?);
-    table.extend(transfer::restore(&ground, arguments.rounds, *progress)?);
-    table.push(transfer::with_and_without_module(
-        &ground,
-        arguments.rounds,
-        *progress,
-    )?);
-    table.extend(memory::compare(&ground, arguments.memory_size, *progress)?);
-    ground.stop()?;
+    let table = match arguments.what {
+        What::Stream => stream(arguments, settings, *progress)?,
+        What::Threescale => threescale::measure(arguments, settings, *progress)?,
+    };
     output::print(&match arguments.output {
         Form::Text => text(&table),
         Form::Json => serde_json::to_string_pretty(&table)?,
     })?;
     // What is not reached is for people to judge; a bench that could measure has done its work.
     Ok(ExitCode::SUCCESS)
+}
+
+fn stream(
+    arguments: &Arguments,
+    settings: &Settings,
+    progress: Progress,
+) -> anyhow::Result<Vec<Measurement>> {
+    let ground = Ground::prepare(settings, arguments.size, progress)?;
+    progress.heading("measure");
+    let rounds = arguments.rounds;
+    let mut table = start::measure(&ground, progress)?;
+    table.extend(transfer::backup(&ground, rounds, progress)?);
+    table.extend(transfer::restore(&ground, rounds, progress)?);
+    table.push(transfer::with_and_without_module(
+        &ground, rounds, progress,
+    )?);
+    table.extend(memory::compare(&ground, arguments.memory_size, progress)?);
+    ground.stop()?;
+    Ok(table)
 }
 
 fn text(measurements: &[Measurement]) -> String {

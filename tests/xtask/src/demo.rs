@@ -4,11 +4,13 @@
 //! It must never say equal of what it has not seen before and after, and leaves nothing running.
 
 pub(crate) mod application;
+pub(crate) mod files;
 mod mysql;
-mod objects;
+pub(crate) mod objects;
 mod outcome;
-mod product;
-mod redis;
+mod postgresql;
+pub(crate) mod product;
+pub(crate) mod redis;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -94,12 +96,12 @@ pub(crate) fn command(
         NAMESPACE,
     );
     step.done("answers");
-    let step = progress.start("application", "starting its databases");
-    let objects = application::apply(
-        &kubectl,
-        &workspace.root.join(volumes::DEMO),
-        &settings.image,
-    )?;
+    let step = progress.start(
+        "application",
+        "starting 3scale: its databases, and stand-ins",
+    );
+    let files = application::whole(&workspace.root)?;
+    let objects = application::apply(&kubectl, &files, &settings.image)?;
     application::wait(&kubectl)?;
     step.done("is up");
 
@@ -108,14 +110,6 @@ pub(crate) fn command(
         binaries.cofferdam,
         &cluster.kubeconfig,
         components.stock,
-    )?;
-    // Which workload is which database is for the site to say: the file is what a person would write.
-    fs::copy(
-        workspace
-            .root
-            .join(volumes::DEMO)
-            .join("application/cofferdam.yaml"),
-        product.folder.join("cofferdam.yaml"),
     )?;
     let outcome = show(&product, &kubectl, &objects, *progress)?;
     output::print(&match arguments.output {
@@ -142,10 +136,10 @@ fn show(
     progress: Progress,
 ) -> anyhow::Result<Outcome> {
     progress.heading("backup");
-    let step = progress.start("init", "cofferdam policy init, repository init");
-    product.run(&["policy", "init"])?;
+    let step = progress.start("init", "cofferdam init threescale, repository init");
+    product.run(&["init", "threescale", "--namespace", NAMESPACE])?;
     product.run(&["repository", "init"])?;
-    step.done("policy and repository written");
+    step.done("application file, policy and repository written");
     let application = fs::read_to_string(product.folder.join(application::FILE))?;
     let data_sets = application::data_sets(&application, objects)?;
 
@@ -165,7 +159,10 @@ fn show(
     step.done(&format!("run {}", backup.run));
 
     progress.heading("disaster");
-    let step = progress.start("destroy", "DROP DATABASE, FLUSHALL, kubectl delete");
+    let step = progress.start(
+        "destroy",
+        "DROP DATABASE, DROP SCHEMA, FLUSHALL, find -delete, kubectl delete",
+    );
     for data_set in &data_sets {
         interrupt::check()?;
         data_set.destroy(kubectl)?;
@@ -225,7 +222,7 @@ fn proofs(
     Ok(proofs)
 }
 
-fn prepare_product(
+pub(crate) fn prepare_product(
     state: &Path,
     program: PathBuf,
     kubeconfig: &Path,

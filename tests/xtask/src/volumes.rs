@@ -16,9 +16,6 @@ use crate::progress::Progress;
 use crate::settings::Settings;
 use crate::setup::{Cache, Ground, Key};
 
-/// Where the objects of the demo's application are, below the checkout.
-pub(crate) const DEMO: &str = "tests/local-cluster/demo";
-
 /// The folder of volumes, each named as the claim that it is for; made if need be.
 pub(crate) fn prepare(
     settings: &Settings,
@@ -27,7 +24,7 @@ pub(crate) fn prepare(
     binaries: &Binaries,
     progress: Progress,
 ) -> anyhow::Result<PathBuf> {
-    let demo = workspace.root.join(DEMO);
+    let demo = workspace.root.join(application::DATABASES);
     let cache = Cache::open(&settings.cache, progress)?;
     let key = key(&demo, &ground.layer)?;
     if let Some(volumes) = cache.find(&key) {
@@ -53,7 +50,7 @@ pub(crate) fn prepare(
             cluster.kubeconfig.clone(),
             application::NAMESPACE,
         );
-        application::apply(&kubectl, &demo, &settings.image)?;
+        application::apply(&kubectl, &application::files(&demo)?, &settings.image)?;
         application::wait(&kubectl)?;
         cluster.stop()
     })?;

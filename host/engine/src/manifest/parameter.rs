@@ -206,15 +206,28 @@ fn is_identifier(text: &str) -> bool {
         && bytes.all(|b| b.is_ascii_alphanumeric() || b"_$".contains(&b))
 }
 
+/// The group of OpenShift's workloads. It has a dot; what is said of Kubernetes' own holds for it all the same.
+const OPENSHIFT_WORKLOADS: &str = "apps.openshift.io";
+
 /// Reads `apps.3scale.net/v1alpha1/APIManager`.
 ///
 /// The groups without a dot are Kubernetes' own: workloads, Secrets, ConfigMaps, Jobs. Those have
-/// their own kinds of data sets, and a manifest that means one of them names it.
+/// their own kinds of data sets, and a manifest that means one of them names it. A pod template has
+/// passwords in clear where 3scale's operator writes them, and no data set keeps one.
 pub(crate) fn object_kind(text: &str) -> Result<ObjectKind, String> {
-    text.rsplit_once('/')
+    let group_of = |api_version: &str| {
+        let group = api_version.split_once('/').map_or("", |(group, _)| group);
+        group.to_owned()
+    };
+    let parts = text.rsplit_once('/');
+    if parts.is_some_and(|(api_version, _)| group_of(api_version) == OPENSHIFT_WORKLOADS) {
+        return Err(format!(
+            "is no kind that is kept: those of `{OPENSHIFT_WORKLOADS}` are workloads, whose pod templates may hold passwords in clear"
+        ));
+    }
+    parts
         .filter(|(api_version, kind)| {
-            let group = api_version.split_once('/').map_or("", |(group, _)| group);
-            is_kind(kind) && is_api_version(api_version) && group.contains('.')
+            is_kind(kind) && is_api_version(api_version) && group_of(api_version).contains('.')
         })
         .map(|(api_version, kind)| ObjectKind {
             api_version: api_version.to_owned(),
@@ -309,6 +322,8 @@ mod tests {
             "v1/Secret",
             "Secret",
             "apps/v1/Deployment",
+            "apps.openshift.io/v1/DeploymentConfig",
+            "apps.openshift.io/v2/Other",
             "/v1/Secret",
             "./v1/Secret",
             "a.b/v1/secrets",

@@ -68,6 +68,11 @@ impl Measure {
     pub(crate) fn total(&self) -> u64 {
         self.0 + ZEROS.len() as u64
     }
+
+    /// Without the blocks that end an archive.
+    pub(crate) fn members(&self) -> u64 {
+        self.0
+    }
 }
 
 /// Where a file has data, when it is packed with holes.
@@ -253,6 +258,8 @@ pub struct TreeArchive {
     bytes: u64,
     length: u64,
     files: u64,
+    /// What an archive ends with; nothing where a larger one goes on behind it.
+    end: &'static [u8],
     ended: bool,
     failed: bool,
 }
@@ -303,9 +310,15 @@ impl TreeArchive {
             bytes: 0,
             length,
             files: 0,
+            end: &ZEROS,
             ended: false,
             failed: false,
         }
+    }
+
+    /// The same as members of a larger archive, whose end is for others to write.
+    pub(crate) fn without_end(self) -> Self {
+        Self { end: &[], ..self }
     }
 
     /// How long the archive is.
@@ -347,7 +360,7 @@ impl TreeArchive {
         while !self.ended {
             let Some(step) = self.steps.next().await else {
                 self.ended = true;
-                return Ok(Some(Bytes::from_static(&ZEROS)));
+                return Ok((!self.end.is_empty()).then(|| Bytes::from_static(self.end)));
             };
             let bytes = match step? {
                 Done::Begin(record) => {

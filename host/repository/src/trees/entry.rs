@@ -91,8 +91,21 @@ impl TreePath {
         end.and_then(|end| self.0.get(..end)).unwrap_or_default()
     }
 
+    /// The path of `below` seen from the folder that this path is in.
+    ///
+    /// # Errors
+    /// [`Error::Tree`] for what gets too long for Linux.
+    pub fn join(&self, below: &Self) -> Result<Self> {
+        match (self.is_root(), below.is_root()) {
+            (true, _) => Ok(below.clone()),
+            (_, true) => Ok(self.clone()),
+            (false, false) => Self::new(&[self.0.as_slice(), b"/", &below.0].concat()),
+        }
+    }
+
     /// Whether it is below `folder`, however deep.
-    pub(crate) fn is_below(&self, folder: &Self) -> bool {
+    #[must_use]
+    pub fn is_below(&self, folder: &Self) -> bool {
         folder.is_root() && !self.is_root()
             || self
                 .0
@@ -396,5 +409,14 @@ mod tests {
             .map(path)
         );
         assert!(path(b"a/b").is_below(&path(b"a")) && !path(b"ab").is_below(&path(b"a")));
+    }
+
+    #[test]
+    fn joined_paths_stay_within_what_linux_takes() {
+        assert_eq!(path(b"a/b").join(&path(b"c")).unwrap(), path(b"a/b/c"));
+        assert_eq!(path(b"").join(&path(b"c")).unwrap(), path(b"c"));
+        assert_eq!(path(b"a").join(&path(b"")).unwrap(), path(b"a"));
+        let long = path("a/".repeat(2047).trim_end_matches('/').as_bytes());
+        assert!(long.join(&path(b"bcd")).is_err());
     }
 }

@@ -11,7 +11,9 @@ use crate::reader::ArtifactReader;
 use crate::repository::{Indexed, Inner, Repository, blocking};
 use crate::tree::listing_path;
 use crate::trees::TREE_MEDIA_TYPE;
-use crate::trees::archive::TreeArchive;
+use crate::trees::archive::{Links, Measure, TreeArchive};
+use crate::trees::compare::Shape;
+use crate::trees::entry::{Record, TreeKind, TreePath};
 use crate::trees::load::{LoadChoice, TreeLoad};
 use crate::trees::spool::{Spool, SpoolWriter};
 
@@ -44,6 +46,46 @@ impl TreeReader {
     pub async fn archive(self) -> Result<TreeArchive> {
         let plan = self.compare(LoadChoice::default()).plan().await?;
         Ok(plan.into_archive())
+    }
+
+    /// All of it as members of a larger tar archive, below `folder` and with the tree's own folder as `folder`.
+    ///
+    /// For people who take files out of a backup: nothing of it is set-user-id or set-group-id to whoever unpacks it,
+    /// and that one can read all files and enter all folders. The members end with nothing, and without an error only
+    /// after all files had their digests.
+    ///
+    /// # Errors
+    /// [`Error::Tree`] if the listing does not hold together, or gets paths that are too long.
+    pub async fn members(self, folder: TreePath) -> Result<TreeArchive> {
+        let (reader, write, length) = blocking("put a tree below a folder", move || {
+            let (mut shape, mut links) = (Shape::default(), Links::default());
+            let (mut measure, mut write) = (Measure::default(), SpoolWriter::new()?);
+            for record in self.listing.read()? {
+                let mut record = record?;
+                shape.check(&record.entry)?;
+                record.entry.path = folder.join(&record.entry.path)?;
+                if record.entry.path.is_root() {
+                    continue;
+                }
+                record.entry.mode = handed_out(&record);
+                links.resolve(&mut record);
+                measure.add(&record)?;
+                write.push(&record)?;
+            }
+            shape.end()?;
+            Ok((self, write.finish()?, measure.members()))
+        })
+        .await?;
+        Ok(TreeArchive::new(reader, write, length).without_end())
+    }
+}
+
+/// The mode of an entry that somebody takes out of a backup.
+fn handed_out(record: &Record) -> u32 {
+    match record.entry.kind {
+        TreeKind::File => record.entry.mode & 0o777 | 0o400,
+        TreeKind::Folder => record.entry.mode & 0o3777 | 0o700,
+        TreeKind::Link | TreeKind::Other => record.entry.mode & 0o777,
     }
 }
 

@@ -1,6 +1,7 @@
 //! Folder trees: kept, compared, loaded, and read by the real restic and the real tar.
 
 mod loading;
+mod members;
 mod saving;
 
 use std::collections::BTreeMap;

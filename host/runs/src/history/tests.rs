@@ -262,6 +262,95 @@ fn a_journal_without_an_end_is_never_a_success() {
 }
 
 #[test]
+fn a_run_that_a_later_one_settled_was_interrupted_and_ended_when_it_last_spoke() {
+    let restore = "20261123T090000Z-000003";
+    let (_root, folder) = machine(
+        restore,
+        vec![
+            begun(RunKind::Restore, Some(SECOND)),
+            Record::DataSetBegun {
+                data_set: name("backend-redis"),
+            },
+            lease(1),
+        ],
+    );
+    let killed = journal::read(&folder.journal()).expect("read");
+    let spoke = killed.last().expect("lines").at;
+    let journal = Journal::open(&folder.journal()).expect("opened");
+    for record in [
+        Record::LeaseReleased {
+            lease: 1,
+            outcome: "restored".into(),
+        },
+        Record::RunFinished { succeeded: false },
+    ] {
+        journal.write(record).expect("written");
+    }
+    let run = restore.parse().expect("an id");
+    let history = history(&run, &application(), &kept(), &folder).expect("known");
+    assert_eq!(history.outcome, Outcome::Interrupted);
+    assert_eq!(history.finished, Some(spoke));
+    assert!(history.settled > history.finished);
+    let failures: Vec<_> = history
+        .data_sets
+        .iter()
+        .map(|one| one.failure.as_deref())
+        .collect();
+    assert_eq!(
+        failures,
+        [
+            Some("it was interrupted: the run was killed before it ended"),
+            Some("it was not begun")
+        ]
+    );
+}
+
+#[test]
+fn a_backup_killed_behind_its_snapshot_has_kept_that_data_set() {
+    let begun_one = |data_set: &str| Record::DataSetBegun {
+        data_set: name(data_set),
+    };
+    let history = check(
+        SECOND,
+        vec![
+            begun(RunKind::Backup, None),
+            begun_one("system-database"),
+            begun_one("backend-redis"),
+            ended("system-database", None),
+            Record::RunFinished { succeeded: false },
+        ],
+    )
+    .expect("known");
+    assert_eq!(history.outcome, Outcome::Interrupted);
+    assert!(history.data_sets.iter().all(|one| one.failure.is_none()));
+}
+
+#[test]
+fn what_nobody_covers_is_told_once_and_not_as_a_warning() {
+    let mut snapshot = snapshot(SECOND, "backend-redis", json!([]), '2');
+    let external = json!([{ "name": "system-database", "why": "Oracle" }]);
+    snapshot.description.details = json!({ "external": external });
+    let warned = |text: &str| Record::Warned {
+        data_set: Some(name("system-database")),
+        text: text.into(),
+    };
+    let (_root, folder) = machine(
+        SECOND,
+        vec![
+            begun(RunKind::Backup, None),
+            warned("external, not covered: Oracle"),
+            warned("something else"),
+        ],
+    );
+    let run = SECOND.parse().expect("an id");
+    let kept = kept_runs(vec![snapshot]);
+    let history = history(&run, &application(), &kept, &folder).expect("known");
+    assert_eq!(history.external.len(), 1);
+    let warnings: Vec<_> = history.warnings.iter().map(|one| &one.text).collect();
+    assert_eq!(warnings, ["something else"]);
+}
+
+#[test]
 fn a_damaged_journal_is_said_and_the_snapshots_still_speak() {
     let (_root, folder) = machine(SECOND, vec![begun(RunKind::Backup, None)]);
     std::fs::write(folder.journal(), "nonsense\n").expect("written");

@@ -8,9 +8,11 @@ use std::io::{Read, Write};
 use std::path::PathBuf;
 
 use bytes::{Buf, Bytes};
-use cofferdam_policy::name::{DataSetName, RoleName};
+use cofferdam_policy::name::{DataSetName, PodPath, RoleName};
 use cofferdam_policy::request::Target;
-use cofferdam_repository::{ArtifactReader, ArtifactSummary, Repository, Snapshot};
+use cofferdam_repository::{
+    ArtifactReader, ArtifactSummary, Repository, Snapshot, TREE_MEDIA_TYPE, TreeArchive, TreePath,
+};
 use flate2::Compression;
 use flate2::read::GzEncoder;
 use jiff::Timestamp;
@@ -20,7 +22,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::ManualError;
 use super::guide::{self, Restorable};
-use super::names::{Form, OBJECTS, dump_file, object_file, server};
+use super::names::{FOLDER_PATH, Form, OBJECTS, TREE, dump_file, object_file, server};
 use super::objects::{self, Object};
 use super::sink::{FolderSink, Sink, TarSink, carry, unpack};
 use crate::run::KeptRun;
@@ -112,6 +114,40 @@ struct Dump<'a> {
     target: Option<Target>,
 }
 
+/// A tree that becomes a folder.
+struct Tree<'a> {
+    data_set: &'a str,
+    snapshot: &'a Snapshot,
+    artifact: &'a ArtifactSummary,
+    target: Option<Target>,
+    /// Its place in the pod, where the run wrote it down.
+    place: Option<PodPath>,
+}
+
+impl Tree<'_> {
+    /// As `oc rsync POD:/opt/system/public/system ./system-storage` makes it.
+    fn folder(&self) -> String {
+        let inner = self.place.as_ref().and_then(|place| {
+            let name = place.as_str().rsplit('/').next();
+            name.map(str::to_owned)
+        });
+        format!(
+            "{}/{}",
+            self.data_set,
+            inner.unwrap_or_else(|| TREE.to_owned())
+        )
+    }
+}
+
+/// What a run has for the manual procedure.
+#[derive(Default)]
+struct Sorted<'a> {
+    dumps: Vec<Dump<'a>>,
+    lists: Vec<List<'a>>,
+    trees: Vec<Tree<'a>>,
+    left_out: Vec<LeftOut>,
+}
+
 /// A list of objects that becomes a file each.
 struct List<'a> {
     data_set: &'a str,
@@ -122,6 +158,64 @@ struct List<'a> {
 
 /// An object, its data set and its file.
 type Written<'a> = (&'a str, String, Object);
+
+impl<'a> Sorted<'a> {
+    /// Takes an artifact that has a place in the manual procedure; says whether it has one.
+    fn take(
+        &mut self,
+        data_set: &'a str,
+        snapshot: &'a Snapshot,
+        artifact: &'a ArtifactSummary,
+        form: Form,
+    ) -> bool {
+        let name = artifact.name.as_ref();
+        let target = target_of(snapshot);
+        let is_tree = artifact.media_type == TREE_MEDIA_TYPE;
+        match form {
+            Form::Objects => {
+                let list = OBJECTS.iter().find(|(list, _, _)| *list == name);
+                let lists = list.map(|(artifact, _, kind)| List {
+                    data_set,
+                    snapshot,
+                    artifact,
+                    kind,
+                });
+                let before = self.lists.len();
+                self.lists.extend(lists);
+                self.lists.len() > before
+            }
+            Form::Folder if is_tree && name == TREE => {
+                self.trees.push(Tree {
+                    data_set,
+                    snapshot,
+                    artifact,
+                    target,
+                    place: place_of(snapshot),
+                });
+                true
+            }
+            Form::Folder => false,
+            Form::MySqlDump | Form::PostgresDump | Form::RedisDump => {
+                let workload = target.as_ref().map(|target| target.workload.name.as_str());
+                let is_own = form.artifact().is_some_and(|(own, _)| own == name);
+                match dump_file(form, workload, data_set) {
+                    Some(file) if is_own && !is_tree => {
+                        self.dumps.push(Dump {
+                            data_set,
+                            snapshot,
+                            artifact,
+                            form,
+                            file,
+                            target,
+                        });
+                        true
+                    }
+                    Some(_) | None => false,
+                }
+            }
+        }
+    }
+}
 
 impl Export {
     /// Writes the files.
@@ -138,11 +232,15 @@ impl Export {
     }
 
     fn blocking(&self, to: Destination, handle: &Handle) -> Result<Exported, ManualError> {
-        let mut left_out = Vec::new();
-        let (dumps, lists) = self.sort(&mut left_out);
+        let Sorted {
+            dumps,
+            lists,
+            trees,
+            left_out,
+        } = self.sort();
         let objects = self.objects(&lists, handle)?;
         check_names(&dumps, &objects)?;
-        if dumps.is_empty() && objects.is_empty() {
+        if dumps.is_empty() && objects.is_empty() && trees.is_empty() {
             return Err(ManualError::NothingToExport {
                 run: self.run.run.clone(),
             });
@@ -181,6 +279,24 @@ impl Export {
             });
             restorable.push(self.restorable(dump, handle)?);
         }
+        for tree in &trees {
+            let folder = tree.folder();
+            let mut members = self.members(tree, &folder, handle)?;
+            sink.put_tree(tree.data_set, &mut members)?;
+            files.push(ExportedFile {
+                name: format!("{folder}/"),
+                bytes: tree.artifact.bytes,
+                data_set: Some(tree.data_set.to_owned()),
+                is_secret: false,
+            });
+            let entries = value(tree.artifact, "entries");
+            restorable.push(Restorable::tree(
+                folder,
+                tree.target.as_ref(),
+                tree.place.as_ref(),
+                entries == Some("1"),
+            ));
+        }
         let text = guide::text(&self.run, &restorable, &left_out, Timestamp::now());
         let bytes = sink.put(GUIDE, &|| Ok(Box::new(text.as_bytes())))?;
         files.push(ExportedFile {
@@ -197,75 +313,41 @@ impl Export {
         })
     }
 
-    /// Dumps, lists of objects, and what is neither.
-    fn sort<'a>(&'a self, left_out: &mut Vec<LeftOut>) -> (Vec<Dump<'a>>, Vec<List<'a>>) {
-        let (mut dumps, mut lists) = (Vec::new(), Vec::new());
+    /// Dumps, lists of objects, trees, and what is none of them.
+    fn sort(&self) -> Sorted<'_> {
+        let mut sorted = Sorted::default();
         for (data_set, snapshot) in &self.run.snapshots {
             if !self.only.is_empty() && !self.only.iter().any(|name| name.as_str() == data_set) {
                 continue;
             }
             let module = snapshot.description.module.name.as_str();
-            let mut leave = |artifact: Option<&str>, reason: String| {
-                left_out.push(LeftOut {
-                    data_set: data_set.clone(),
-                    artifact: artifact.map(str::to_owned),
-                    reason,
-                });
+            let unknown = |artifact: Option<&str>, reason: String| LeftOut {
+                data_set: data_set.clone(),
+                artifact: artifact.map(str::to_owned),
+                reason,
             };
-            let form = match Form::of_module(module) {
-                None => {
-                    leave(
-                        None,
-                        format!("the manual procedure has no file for module `{module}`"),
-                    );
-                    continue;
-                }
-                Some(Form::Folder) => {
-                    leave(None, "folders are not exported yet".to_owned());
-                    continue;
-                }
-                Some(form) => form,
+            let Some(form) = Form::of_module(module) else {
+                let reason = format!("the manual procedure has no file for module `{module}`");
+                sorted.left_out.push(unknown(None, reason));
+                continue;
             };
             // A name that is none could climb out of the folder; ours never are.
             if DataSetName::parse(data_set).is_err() {
-                leave(None, "its name is no data set name".to_owned());
+                let reason = "its name is no data set name".to_owned();
+                sorted.left_out.push(unknown(None, reason));
                 continue;
             }
             for artifact in &snapshot.artifacts {
-                let name = artifact.name.as_ref();
-                let list = OBJECTS.iter().find(|(list, _, _)| *list == name);
-                if let (Form::Objects, Some((list, _, kind))) = (form, list) {
-                    lists.push(List {
-                        data_set,
-                        snapshot,
-                        artifact: list,
-                        kind,
-                    });
-                    continue;
-                }
-                let target = target_of(snapshot);
-                let workload = target.as_ref().map(|target| target.workload.name.as_str());
-                match dump_file(form, workload, data_set) {
-                    Some(file) if form.artifact().is_some_and(|(own, _)| own == name) => {
-                        dumps.push(Dump {
-                            data_set,
-                            snapshot,
-                            artifact,
-                            form,
-                            file,
-                            target,
-                        });
-                    }
-                    _ => leave(
-                        Some(name),
-                        format!(
-                            "the manual procedure has no file for this artifact of module `{module}`"
-                        ),
-                    ),
+                if !sorted.take(data_set, snapshot, artifact, form) {
+                    let reason = format!(
+                        "the manual procedure has no file for this artifact of module `{module}`"
+                    );
+                    let name = Some(artifact.name.as_ref());
+                    sorted.left_out.push(unknown(name, reason));
                 }
             }
         }
-        (dumps, lists)
+        sorted
     }
 
     fn objects<'a>(
@@ -323,6 +405,26 @@ impl Export {
         })
     }
 
+    fn members(
+        &self,
+        tree: &Tree<'_>,
+        folder: &str,
+        handle: &Handle,
+    ) -> Result<TreeStream, ManualError> {
+        let name = tree.artifact.name.clone();
+        let below = TreePath::new(folder.as_bytes())?;
+        let opened = async {
+            let tree = self.repository.open_tree(&tree.snapshot.id, &name).await?;
+            tree.members(below).await
+        };
+        Ok(TreeStream {
+            archive: handle.block_on(opened)?,
+            handle: handle.clone(),
+            rest: Bytes::new(),
+            cancel: self.cancel.clone(),
+        })
+    }
+
     fn contents(&self, dump: &Dump<'_>, handle: &Handle) -> Result<Box<dyn Read>, ManualError> {
         let stream = self.open(dump.snapshot, dump.artifact.name.as_ref(), handle)?;
         Ok(match dump.form {
@@ -340,11 +442,7 @@ impl Export {
             .take(HEAD as u64)
             .read_to_end(&mut head)
             .map_err(|error| read_error(dump.data_set, dump.artifact.name.as_ref(), error))?;
-        let evidence = |key: &str| {
-            let mut pairs = dump.artifact.evidence.iter();
-            pairs.find(|(name, _)| name == key).map(|(_, value)| value)
-        };
-        let keys = evidence("keys").and_then(|keys| keys.parse().ok());
+        let keys = value(dump.artifact, "keys").and_then(|keys| keys.parse().ok());
         Ok(Restorable::dump(
             dump.form,
             dump.file.clone(),
@@ -360,6 +458,19 @@ fn target_of(snapshot: &Snapshot) -> Option<Target> {
     let targets = snapshot.metadata.get("targets")?.clone();
     let targets: BTreeMap<RoleName, Target> = serde_json::from_value(targets).ok()?;
     server(&targets).cloned()
+}
+
+/// Where the folder of a snapshot lies in its pod, as the run wrote it down; only what parses counts.
+fn place_of(snapshot: &Snapshot) -> Option<PodPath> {
+    let place = snapshot.metadata.get("paths")?.get(FOLDER_PATH)?;
+    PodPath::parse(place.as_str()?).ok()
+}
+
+/// A value of an artifact's evidence.
+fn value<'a>(artifact: &'a ArtifactSummary, key: &str) -> Option<&'a str> {
+    let mut pairs = artifact.evidence.iter();
+    let (_, value) = pairs.find(|(name, _)| name == key)?;
+    Some(value)
 }
 
 fn check_names(dumps: &[Dump<'_>], objects: &[Written<'_>]) -> Result<(), ManualError> {
@@ -416,9 +527,37 @@ impl Read for ArtifactStream {
                 Err(error) => return Err(carry(error)),
             }
         }
-        let count = self.rest.len().min(buffer.len());
-        self.rest
-            .copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
-        Ok(count)
+        Ok(hand_on(&mut self.rest, buffer))
     }
+}
+
+/// The members of a tree for code that reads and waits.
+struct TreeStream {
+    handle: Handle,
+    archive: TreeArchive,
+    rest: Bytes,
+    cancel: CancellationToken,
+}
+
+impl Read for TreeStream {
+    fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+        while self.rest.is_empty() {
+            if self.cancel.is_cancelled() {
+                return Err(carry(ManualError::Cancelled));
+            }
+            match self.handle.block_on(self.archive.read()) {
+                Ok(Some(bytes)) => self.rest = bytes,
+                Ok(None) => return Ok(0),
+                Err(error) => return Err(carry(error)),
+            }
+        }
+        Ok(hand_on(&mut self.rest, buffer))
+    }
+}
+
+/// As much of the rest as the reader has room for.
+fn hand_on(rest: &mut Bytes, buffer: &mut [u8]) -> usize {
+    let count = rest.len().min(buffer.len());
+    rest.copy_to_slice(buffer.get_mut(..count).unwrap_or_default());
+    count
 }

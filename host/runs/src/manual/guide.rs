@@ -5,7 +5,7 @@
 
 use std::fmt::Write as _;
 
-use cofferdam_policy::name::Namespace;
+use cofferdam_policy::name::{Namespace, PodPath};
 use cofferdam_policy::request::{Target, WorkloadKind};
 use jiff::Timestamp;
 
@@ -18,8 +18,92 @@ use crate::run::KeptRun;
 pub(super) enum Restorable {
     /// A Secret or a ConfigMap.
     Object { file: String, kind: &'static str },
+    /// A folder.
+    Tree(TreeFolder),
     /// Anything else.
     Dump(DumpFile),
+}
+
+/// A folder and the pod that it goes to.
+#[derive(Debug)]
+pub(super) struct TreeFolder {
+    folder: String,
+    workload: Workload,
+    place: Option<PodPath>,
+    is_empty: bool,
+}
+
+/// A workload as `oc` or `kubectl` takes it.
+#[derive(Debug)]
+struct Workload {
+    tool: &'static str,
+    /// Such as `deployment/system-mysql`.
+    shown: String,
+    name: String,
+    container: String,
+    kind: Option<WorkloadKind>,
+}
+
+impl Workload {
+    fn of(target: Option<&Target>) -> Self {
+        let kind = target.map(|target| target.workload.kind);
+        let name = target.map_or_else(
+            || "WORKLOAD".to_owned(),
+            |one| one.workload.name.to_string(),
+        );
+        let (tool, word) = match kind {
+            Some(WorkloadKind::DeploymentConfig) => ("oc", "dc"),
+            Some(WorkloadKind::StatefulSet) => ("kubectl", "statefulset"),
+            Some(WorkloadKind::Deployment) | None => ("kubectl", "deployment"),
+        };
+        Self {
+            tool,
+            shown: format!("{word}/{name}"),
+            name,
+            container: target
+                .map_or_else(|| "CONTAINER".to_owned(), |one| one.container.to_string()),
+            kind,
+        }
+    }
+
+    /// The beginning of a command in its container.
+    fn exec(&self, namespace: &str) -> String {
+        format!(
+            "{} -n {namespace} exec {} -c {}",
+            self.tool, self.shown, self.container
+        )
+    }
+
+    /// The same, with something fed to the command.
+    fn exec_fed(&self, namespace: &str) -> String {
+        format!(
+            "{} -n {namespace} exec -i {} -c {}",
+            self.tool, self.shown, self.container
+        )
+    }
+
+    fn scale(&self, namespace: &str, replicas: u32) -> String {
+        format!(
+            "{} -n {namespace} scale {} --replicas={replicas}",
+            self.tool, self.shown
+        )
+    }
+
+    fn wait(&self, namespace: &str) -> String {
+        format!("{} -n {namespace} rollout status {}", self.tool, self.shown)
+    }
+
+    fn roll(&self, namespace: &str) -> Vec<String> {
+        let begin = match self.kind {
+            Some(WorkloadKind::DeploymentConfig) => {
+                format!("oc -n {namespace} rollout latest {}", self.shown)
+            }
+            Some(WorkloadKind::Deployment | WorkloadKind::StatefulSet) | None => {
+                format!("kubectl -n {namespace} rollout restart {}", self.shown)
+            }
+        };
+        vec![begin, self.wait(namespace)]
+    }
 }
 
 /// A dump and the server that it goes to.
@@ -27,12 +111,7 @@ pub(super) enum Restorable {
 pub(super) struct DumpFile {
     form: Form,
     file: String,
-    /// `oc` or `kubectl`, and the workload as it takes it.
-    tool: &'static str,
-    workload: String,
-    name: String,
-    container: String,
-    kind: Option<WorkloadKind>,
+    workload: Workload,
     database: String,
     has_sandbox_line: bool,
     keys: Option<u64>,
@@ -47,31 +126,34 @@ impl Restorable {
         keys: Option<u64>,
     ) -> Self {
         let head = String::from_utf8_lossy(head);
-        let kind = target.map(|target| target.workload.kind);
-        let is_config = kind == Some(WorkloadKind::DeploymentConfig);
-        let name = target.map_or_else(
-            || "WORKLOAD".to_owned(),
-            |one| one.workload.name.to_string(),
-        );
-        let word = match kind {
-            Some(WorkloadKind::DeploymentConfig) => "dc",
-            Some(WorkloadKind::StatefulSet) => "statefulset",
-            Some(WorkloadKind::Deployment) | None => "deployment",
-        };
         Self::Dump(DumpFile {
             form,
             file,
-            tool: if is_config { "oc" } else { "kubectl" },
-            workload: format!("{word}/{name}"),
-            name,
-            container: target
-                .map_or_else(|| "CONTAINER".to_owned(), |one| one.container.to_string()),
-            kind,
+            workload: Workload::of(target),
             database: database(&head).unwrap_or_else(|| "system".to_owned()),
             has_sandbox_line: head.starts_with("/*M!999999\\-"),
             keys,
         })
     }
+
+    pub(super) fn tree(
+        folder: String,
+        target: Option<&Target>,
+        place: Option<&PodPath>,
+        is_empty: bool,
+    ) -> Self {
+        Self::Tree(TreeFolder {
+            folder,
+            workload: Workload::of(target),
+            place: place.cloned(),
+            is_empty,
+        })
+    }
+}
+
+/// One word for a shell, whatever is in it.
+fn quoted(word: &str) -> String {
+    format!("'{}'", word.replace('\'', "'\\''"))
 }
 
 /// The database that a dump of MySQL names in its head, if it is a plain name.
@@ -100,7 +182,7 @@ pub(super) fn text(
         .iter()
         .filter_map(|one| match one {
             Restorable::Object { file, kind } => Some((file.as_str(), *kind)),
-            Restorable::Dump(_) => None,
+            Restorable::Dump(_) | Restorable::Tree(_) => None,
         })
         .collect();
     let dumps = |wanted: &[Form]| -> Vec<&DumpFile> {
@@ -108,7 +190,7 @@ pub(super) fn text(
             .iter()
             .filter_map(|one| match one {
                 Restorable::Dump(dump) if wanted.contains(&dump.form) => Some(dump),
-                Restorable::Dump(_) | Restorable::Object { .. } => None,
+                Restorable::Dump(_) | Restorable::Object { .. } | Restorable::Tree(_) => None,
             })
             .collect()
     };
@@ -120,6 +202,11 @@ pub(super) fn text(
     }
     for dump in dumps(&[Form::PostgresDump]) {
         guide.postgres(dump);
+    }
+    for one in files {
+        if let Restorable::Tree(tree) = one {
+            guide.tree(tree);
+        }
     }
     let redis = dumps(&[Form::RedisDump]);
     if !redis.is_empty() {
@@ -175,7 +262,7 @@ impl Guide {
             run.started.strftime("%Y-%m-%d %H:%M:%S UTC"),
         ));
         self.line("");
-        self.line("**These files are not encrypted.** Secrets are in base64, which hides nothing, and the dumps hold what the databases hold. All are readable by their owner alone (mode 0600): keep it so, and remove them when they have served.");
+        self.line("**These files are not encrypted.** Secrets are in base64, which hides nothing, and the dumps hold what the databases hold. All are for their owner alone (mode 0600, in a folder of mode 0700): keep it so, and remove them when they have served.");
         self.line("");
         self.line("Each block is a script for `sh -e` in this folder, which stops at the first command that fails; take them in this order. `gzip -t *.gz` says whether the files are whole.");
         self.heading("Before");
@@ -207,24 +294,72 @@ impl Guide {
             ""
         };
         let line = format!(
-            "gunzip -c {}{skip} | {} -n {} exec -i {} -c {} -- sh -c 'MYSQL_PWD=\"$MYSQL_ROOT_PASSWORD\" exec mysql -hlocalhost -uroot {}'",
-            dump.file, dump.tool, self.namespace, dump.workload, dump.container, dump.database
+            "gunzip -c {}{skip} | {} -- sh -c 'MYSQL_PWD=\"$MYSQL_ROOT_PASSWORD\" exec mysql -hlocalhost -uroot {}'",
+            dump.file,
+            dump.workload.exec_fed(&self.namespace),
+            dump.database
         );
-        self.shell(&dump.name, &[line]);
+        self.shell(&dump.workload.name, &[line]);
     }
 
     fn postgres(&mut self, dump: &DumpFile) {
         self.heading(&format!("`{}`", dump.file));
-        self.line("A dump of all databases and roles. It drops and makes again, so nobody may be connected: of `zync-database`, `zync` and `zync-que` must be at 0. Two kinds of errors are expected, that the role `postgres` (or the one that you are) cannot be dropped and that it exists already; any other means that the restore did not succeed.");
-        let command = format!(
-            "gunzip -c {} | {} -n {} exec -i {} -c {} -- psql -X -q -U postgres -d postgres",
-            dump.file, dump.tool, self.namespace, dump.workload, dump.container
+        self.line("A dump of all databases and roles. It drops and makes again, so nobody may be connected: of `zync-database`, `zync` and `zync-que` must be at 0. Three kinds of errors are expected and do no harm: the role that loads cannot be dropped, a role that owns something cannot be dropped, a role exists already. `psql` goes on after every error, so the block looks for any other in what it said, and ends with an error if there is one: then the restore did not succeed.");
+        let (errors, unexpected) = (
+            format!("{}.errors", dump.file),
+            format!("{}.unexpected", dump.file),
         );
-        self.shell(&dump.name, &[command]);
-        if dump.name == "zync-database" {
+        let load = format!(
+            "gunzip -c {} | {} -- sh -c 'LC_ALL=C PGOPTIONS=\"-c lc_messages=C\" exec psql -X -q -v VERBOSITY=verbose -U postgres -d postgres' > /dev/null 2> {errors} || (cat {errors} && exit 1)",
+            dump.file,
+            dump.workload.exec_fed(&self.namespace)
+        );
+        let look = format!(
+            "grep -e 'ERROR: ' -e 'FATAL: ' -e 'error: ' {errors} | grep -v -e 'ERROR:  55006: current user cannot be dropped' -e 'ERROR:  2BP01: role \"[^\"]*\" cannot be dropped' -e 'ERROR:  42710: role \"[^\"]*\" already exists' | tee {unexpected}"
+        );
+        let name = dump.workload.name.clone();
+        self.shell(&name, &[load, look, format!("test ! -s {unexpected}")]);
+        self.line("");
+        self.line(&format!(
+            "Remove `{errors}` and `{unexpected}` when you have read them."
+        ));
+        if name == "zync-database" {
             self.line("");
             self.line("Do not roll `zync-database` after this: its volume is an `emptyDir`, and a new pod begins empty.");
         }
+    }
+
+    fn tree(&mut self, tree: &TreeFolder) {
+        self.heading(&format!("`{}/`", plain(&tree.folder)));
+        let place = tree.place.as_ref().map_or("FOLDER", |place| place.as_str());
+        let workload = &tree.workload;
+        self.line(&format!(
+            "The files of the folder `{}` in `{}`, container `{}`. A pod of it must run, and one is enough: the block starts it and stops it again.",
+            plain(place), workload.shown, workload.container
+        ));
+        self.line("");
+        self.line("Modes, times and links are those of the backup, but for this: nothing is set-user-id or set-group-id for a file, and the owner may read every file and enter every folder. Owners are not kept. It takes GNU `tar`, here and in the container. What is in the pod's folder and not in this one stays there; where the container has `rsync`, `oc rsync` with `--delete=true` removes it.");
+        if tree.is_empty {
+            self.line("");
+            self.line("The folder was empty: there is nothing to bring back.");
+            return;
+        }
+        let namespace = &self.namespace;
+        // Not the folder itself: it is the volume's, and nobody but its owner may change it.
+        let copy = format!(
+            "(cd {} && find . -mindepth 1 -maxdepth 1 -print0 | tar -c -S -f - --format=posix --null -T -) | {} -- tar -x -p -f - --no-same-owner -C {}",
+            quoted(&tree.folder),
+            workload.exec_fed(namespace),
+            quoted(place)
+        );
+        let lines = [
+            workload.scale(namespace, 1),
+            workload.wait(namespace),
+            copy,
+            workload.scale(namespace, 0),
+        ];
+        let name = workload.name.clone();
+        self.shell(&name, &lines);
     }
 
     fn redis(&mut self, dumps: &[&DumpFile]) {
@@ -243,14 +378,15 @@ impl Guide {
             put("redis.conf.restore"),
         ];
         for dump in dumps {
-            lines.extend(roll(dump, &namespace));
-            let exec = exec(dump, &namespace);
+            lines.extend(dump.workload.roll(&namespace));
+            let exec = dump.workload.exec(&namespace);
             lines.push("# Must print `save` and an empty line: else stop here, for the copy would be overwritten.".to_owned());
             lines.push(format!(
                 "test \"$({exec} -- redis-cli CONFIG GET save | tr -d '\\r\\n')\" = save"
             ));
-            lines.push(format!("{exec} -i -- sh -c 'cd /var/lib/redis/data && for old in dump.rdb appendonly.aof appendonlydir; do if [ -e \"$old\" ]; then mv \"$old\" \"$old-old\"; fi; done && cat > dump.rdb.new && mv dump.rdb.new dump.rdb' < {}", dump.file));
-            lines.extend(roll(dump, &namespace));
+            let fed = dump.workload.exec_fed(&namespace);
+            lines.push(format!("{fed} -- sh -c 'cd /var/lib/redis/data && for old in dump.rdb appendonly.aof appendonlydir; do if [ -e \"$old\" ]; then mv \"$old\" \"$old-old\"; fi; done && cat > dump.rdb.new && mv dump.rdb.new dump.rdb' < {}", dump.file));
+            lines.extend(dump.workload.roll(&namespace));
             lines.push(match dump.keys {
                 Some(keys) => format!(
                     "# The backup had {keys} keys; those with a time to live may have ended since."
@@ -267,8 +403,8 @@ impl Guide {
         lines.push("# The configuration as it was, also its save points.".to_owned());
         lines.push(put("redis.conf.before"));
         for dump in dumps {
-            lines.extend(roll(dump, &namespace));
-            let exec = exec(dump, &namespace);
+            lines.extend(dump.workload.roll(&namespace));
+            let exec = dump.workload.exec(&namespace);
             lines.push(format!("{exec} -- redis-cli DBSIZE"));
             lines.push(format!("{exec} -- redis-cli CONFIG GET save"));
         }
@@ -313,35 +449,64 @@ impl Guide {
                     .unwrap_or_default(),
                 one.reason
             );
-            let plain: String = words
-                .chars()
-                .filter(|letter| !letter.is_control())
-                .take(300)
-                .collect();
-            self.line(&format!("- {}", plain.replace(['<', '>', '[', ']'], "")));
+            self.line(&format!("- {}", plain(&words)));
         }
     }
 }
 
-fn exec(dump: &DumpFile, namespace: &str) -> String {
-    format!(
-        "{} -n {namespace} exec {} -c {}",
-        dump.tool, dump.workload, dump.container
-    )
+/// A text for people: nothing that a reader of Markdown or a terminal would obey.
+fn plain(text: &str) -> String {
+    let plain: String = text
+        .chars()
+        .filter(|letter| !letter.is_control())
+        .take(300)
+        .collect();
+    plain.replace(['<', '>', '[', ']', '`'], "")
 }
 
-fn roll(dump: &DumpFile, namespace: &str) -> Vec<String> {
-    let (tool, workload) = (dump.tool, &dump.workload);
-    let begin = match dump.kind {
-        Some(WorkloadKind::DeploymentConfig) => {
-            format!("oc -n {namespace} rollout latest {workload}")
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_place_in_a_pod_stays_one_word_of_the_script() {
+        let place = PodPath::parse("/data/it's $(touch taken)`").expect("a path");
+        let tree = TreeFolder {
+            folder: "files/it's $(touch taken)`".to_owned(),
+            workload: Workload::of(None),
+            place: Some(place),
+            is_empty: false,
+        };
+        let mut guide = Guide {
+            text: String::new(),
+            namespace: "3scale".to_owned(),
+        };
+        guide.tree(&tree);
+        let word = "it'\\''s $(touch taken)`'";
+        for expected in [
+            format!("(cd 'files/{word} &&"),
+            format!("-C '/data/{word}\n"),
+            "--replicas=0".to_owned(),
+        ] {
+            assert!(guide.text.contains(&expected), "{expected}\n{}", guide.text);
         }
-        Some(WorkloadKind::Deployment | WorkloadKind::StatefulSet) | None => {
-            format!("kubectl -n {namespace} rollout restart {workload}")
-        }
-    };
-    vec![
-        begin,
-        format!("{tool} -n {namespace} rollout status {workload}"),
-    ]
+        // The same in words: Markdown ends no code there.
+        assert!(guide.text.contains("`/data/it's $(touch taken)`"));
+    }
+
+    #[test]
+    fn an_empty_folder_has_nothing_to_copy() {
+        let tree = TreeFolder {
+            folder: "files/empty".to_owned(),
+            workload: Workload::of(None),
+            place: None,
+            is_empty: true,
+        };
+        let mut guide = Guide {
+            text: String::new(),
+            namespace: "3scale".to_owned(),
+        };
+        guide.tree(&tree);
+        assert!(!guide.text.contains("```sh"), "{}", guide.text);
+    }
 }

@@ -1,13 +1,13 @@
 //! Takes over the files of the manual procedure: each is checked while it is stored, and snapshots
 //! are written only when all of them are what they should be.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
 use bytes::Bytes;
 use cofferdam_engine::host::SEALED;
-use cofferdam_policy::name::{DataSetName, GroupName, ObjectName};
+use cofferdam_policy::name::DataSetName;
 use cofferdam_policy::request::RunKind;
 use cofferdam_repository::{
     ArtifactSummary, ModuleReference, Repository, SnapshotDescription, SnapshotWriter,
@@ -20,8 +20,9 @@ use tokio_util::sync::CancellationToken;
 
 use super::dump::{self, Dialect, Proof, Stop};
 use super::folder::Folder;
-use super::names::{Form, OBJECTS, dump_file, object_file, server};
-use super::{ManualError, objects, rdb};
+use super::names::{Form, TREE};
+use super::sources::{Files, Group, Sources};
+use super::{ManualError, objects, rdb, tree};
 use crate::audit::{Audit, Entry};
 use crate::journal::{Journal, JournalError, Record};
 use crate::plan::{Prepared, PreparedDataSet};
@@ -55,20 +56,6 @@ pub struct Imported {
     pub missing: Vec<DataSetName>,
 }
 
-/// The files of one data set.
-enum Files {
-    Dump { form: Form, file: String },
-    Objects(Vec<Group>),
-}
-
-/// The files of one half of the objects.
-struct Group {
-    artifact: &'static str,
-    kind: &'static str,
-    files: Vec<(ObjectName, String)>,
-    missing: Vec<String>,
-}
-
 /// A data set whose artifacts are stored and whose snapshot is not yet written.
 struct Stored<'a> {
     prepared: &'a PreparedDataSet,
@@ -78,7 +65,7 @@ struct Stored<'a> {
 }
 
 /// Why one data set cannot be taken over: its files, or something that ends all of it.
-enum Trouble {
+pub(super) enum Trouble {
     Files(Vec<String>),
     All(ManualError),
 }
@@ -109,8 +96,7 @@ impl Import<'_> {
     /// repository lists nothing new.
     pub async fn carry_out(&self) -> Result<Imported, ManualError> {
         let folder = Folder::open(self.folder)?;
-        let mut warnings = Vec::new();
-        let (sources, missing) = self.sources(&folder, &mut warnings)?;
+        let sources = Sources::find(self.prepared, &folder)?;
         let application = &self.prepared.application;
         let state = ApplicationState::open(self.state, &application.name)?;
         let _lock = state.lock()?;
@@ -125,10 +111,10 @@ impl Import<'_> {
             cluster: self.origin(),
             namespace: Some(application.namespace.clone()),
             from: None,
-            data_sets: sources.keys().cloned().collect(),
+            data_sets: sources.files.keys().cloned().collect(),
             process_id: std::process::id(),
         })?;
-        for text in &warnings {
+        for text in &sources.warnings {
             let (data_set, text) = (None, text.clone());
             journal.note(Record::Warned { data_set, text })?;
         }
@@ -139,7 +125,7 @@ impl Import<'_> {
             journal: &journal,
             audit: &audit,
         };
-        let report = recorded.all(&folder, &sources).await;
+        let report = recorded.all(&folder, &sources.files).await;
         let succeeded = report
             .as_ref()
             .is_ok_and(|reports| reports.iter().all(|report| report.failure.is_none()));
@@ -159,9 +145,12 @@ impl Import<'_> {
             taken: None,
             left_out: Vec::new(),
             external: self.prepared.external.clone(),
-            warnings,
+            warnings: sources.warnings,
         };
-        Ok(Imported { report, missing })
+        Ok(Imported {
+            report,
+            missing: sources.missing,
+        })
     }
 
     fn origin(&self) -> String {
@@ -174,113 +163,6 @@ impl Import<'_> {
             .take(200)
             .collect();
         format!("imported from {shown}")
-    }
-
-    /// The files of each data set, and the data sets that have none. What is amiss and no reason to
-    /// stop goes into `warnings`.
-    fn sources(
-        &self,
-        folder: &Folder,
-        warnings: &mut Vec<String>,
-    ) -> Result<(BTreeMap<DataSetName, Files>, Vec<DataSetName>), ManualError> {
-        let (mut sources, mut missing) = (BTreeMap::new(), Vec::new());
-        let mut owners: BTreeMap<String, String> = BTreeMap::new();
-        let (mut read, mut expected) = (BTreeSet::new(), Vec::new());
-        for prepared in &self.prepared.data_sets {
-            let name = &prepared.data_set.name;
-            let module = prepared.module.manifest().name.as_str();
-            let Some(form) = Form::of_module(module).filter(|form| *form != Form::Folder) else {
-                warnings.push(format!(
-                    "data set `{name}`: files of module `{module}` cannot be imported"
-                ));
-                missing.push(name.clone());
-                continue;
-            };
-            let workload = server(&prepared.data_set.targets).map(|one| one.workload.name.as_str());
-            let files = match dump_file(form, workload, name.as_str()) {
-                Some(file) => {
-                    expected.push(format!("`{file}`"));
-                    folder.has(&file).then_some(Files::Dump { form, file })
-                }
-                None => objects_of(prepared, folder, warnings, &mut expected).map(Files::Objects),
-            };
-            let Some(files) = files else {
-                warnings.push(format!("data set `{name}`: no file of it is there"));
-                missing.push(name.clone());
-                continue;
-            };
-            for file in files.names() {
-                if let Some(first) = owners.insert(file.to_owned(), name.to_string()) {
-                    return Err(ManualError::SameFile {
-                        file: file.to_owned(),
-                        first,
-                        second: name.to_string(),
-                    });
-                }
-                read.insert(file.to_owned());
-            }
-            sources.insert(name.clone(), files);
-        }
-        if sources.is_empty() {
-            return Err(ManualError::NothingThere {
-                folder: folder.path().to_owned(),
-                expected,
-            });
-        }
-        warnings.extend(folder.unread(&read));
-        Ok((sources, missing))
-    }
-}
-
-/// The objects of a data set that have a file, by the names that its parameters give.
-fn objects_of(
-    prepared: &PreparedDataSet,
-    folder: &Folder,
-    warnings: &mut Vec<String>,
-    expected: &mut Vec<String>,
-) -> Option<Vec<Group>> {
-    let names = |group: &str| {
-        let group = GroupName::parse(group).expect("a literal that is a name");
-        prepared.binding.object_names(&group)
-    };
-    let mut groups = Vec::new();
-    for (artifact, group, kind) in OBJECTS {
-        let others = OBJECTS.iter().filter(|(other, _, _)| *other != artifact);
-        let others: Vec<&ObjectName> = others.flat_map(|(_, other, _)| names(other)).collect();
-        let (mut files, mut missing) = (Vec::new(), Vec::new());
-        for name in names(group) {
-            let file = object_file(kind, name.as_str(), others.contains(&name));
-            if folder.has(&file) {
-                files.push((name.clone(), file));
-            } else {
-                warnings.push(format!(
-                    "`{file}` is not there, so {kind}/{name} is not in the snapshot"
-                ));
-                expected.push(format!("`{file}`"));
-                missing.push(name.to_string());
-            }
-        }
-        if !files.is_empty() {
-            groups.push(Group {
-                artifact,
-                kind,
-                files,
-                missing,
-            });
-        }
-    }
-    (!groups.is_empty()).then_some(groups)
-}
-
-impl Files {
-    fn names(&self) -> Vec<&str> {
-        match self {
-            Self::Dump { file, .. } => vec![file],
-            Self::Objects(groups) => groups
-                .iter()
-                .flat_map(|group| group.files.iter().map(|(_, file)| file.as_str()))
-                .collect(),
-        }
     }
 }
 
@@ -307,11 +189,20 @@ impl Recorded<'_> {
             };
             match self.store(folder, prepared, files).await {
                 Ok(one) => stored.push(one),
-                Err(Trouble::Files(more)) => problems.extend(more),
-                Err(Trouble::All(error)) => return Err(error),
+                Err(Trouble::Files(more)) => {
+                    self.failed(prepared, more.join("; "))?;
+                    problems.extend(more);
+                }
+                Err(Trouble::All(error)) => {
+                    self.failed(prepared, crate::blame::with_causes(&error))?;
+                    return Err(error);
+                }
             }
         }
         if !problems.is_empty() {
+            for one in &stored {
+                self.failed(one.prepared, "not kept: other files were refused".into())?;
+            }
             return Err(ManualError::Refused { problems });
         }
         let mut reports = Vec::new();
@@ -319,6 +210,13 @@ impl Recorded<'_> {
             reports.push(self.finish(one).await?);
         }
         Ok(reports)
+    }
+
+    fn failed(&self, prepared: &PreparedDataSet, error: String) -> Result<(), JournalError> {
+        self.journal.write(Record::DataSetFinished {
+            data_set: prepared.data_set.name.clone(),
+            error: Some(error),
+        })
     }
 
     async fn store<'b>(
@@ -345,6 +243,9 @@ impl Recorded<'_> {
                 for group in groups {
                     self.store_objects(folder, name, &writer, group).await?;
                 }
+            }
+            Files::Tree { place } => {
+                self.store_tree(folder, name, &writer, place).await?;
             }
         }
         Ok(Stored {
@@ -377,7 +278,11 @@ impl Recorded<'_> {
                 .collect(),
             started: self.started,
             host_version: env!("CARGO_PKG_VERSION").to_owned(),
-            details: json!({ "cluster": self.import.origin() }),
+            details: json!({
+                "cluster": self.import.origin(),
+                "era": self.import.prepared.era,
+                "external": application.external,
+            }),
         }
     }
 
@@ -442,6 +347,46 @@ impl Recorded<'_> {
         let written = before.and_then(|(_, modified)| Timestamp::try_from(modified?).ok());
         let summary = sink.commit(evidence(file, written, proof)).await?;
         self.record(data_set, file, &summary)?;
+        Ok(())
+    }
+
+    async fn store_tree(
+        &self,
+        folder: &Folder,
+        data_set: &DataSetName,
+        writer: &SnapshotWriter,
+        place: &[String],
+    ) -> Result<(), Trouble> {
+        let shown = place.join("/");
+        let mut tree = writer.create_tree(TREE.parse()?).await?;
+        let saved = tokio::select! {
+            saved = tree::save(&mut tree, || folder.folder(place)) => saved,
+            () = self.import.cancel.cancelled() => Err(Trouble::All(ManualError::Cancelled)),
+        };
+        if let Err(trouble) = saved {
+            tree.discard();
+            return Err(match trouble {
+                Trouble::Files(problems) => {
+                    let of = |problem| format!("folder `{shown}`: {problem}");
+                    Trouble::Files(problems.into_iter().map(of).collect())
+                }
+                Trouble::All(error) => Trouble::All(error),
+            });
+        }
+        let pairs = [
+            ("origin", format!("imported from the folder {shown}")),
+            (
+                "checked",
+                "that every file was the same before and after it was read".to_owned(),
+            ),
+            (
+                "not-checked",
+                "whether they are those of the pod: no pod was asked, and owners are those of this machine".to_owned(),
+            ),
+        ];
+        let pairs = pairs.map(|(key, value)| (key.to_owned(), value)).into();
+        let (summary, _) = tree.commit(pairs).await?;
+        self.record(data_set, &format!("{shown}/"), &summary)?;
         Ok(())
     }
 
@@ -521,6 +466,7 @@ impl Recorded<'_> {
         let metadata = json!({
             "audit": self.audit.head(),
             "targets": prepared.data_set.targets,
+            "paths": prepared.paths(),
             "begun": begun,
             "callMilliseconds": took,
             "imported": true,

@@ -23,6 +23,9 @@ pub(super) enum Form {
 
 /// The role that the stock modules give the server of a data set.
 pub(super) const SERVER: &str = "server";
+/// The artifact of the module `files`, and its path in the manifest.
+pub(super) const TREE: &str = "files";
+pub(super) const FOLDER_PATH: &str = "folder";
 /// The artifact, the group of the manifest and the kind of each half of the objects.
 pub(super) const OBJECTS: [(&str, &str, &str); 2] = [
     ("secrets.json", "secrets", "Secret"),

@@ -105,9 +105,8 @@ pub(super) fn list(items: Vec<Value>) -> Vec<u8> {
 pub(super) fn read_list(bytes: &[u8], kind: &'static str) -> Result<Vec<Object>, String> {
     let mut list: Value = serde_json::from_slice(bytes)
         .map_err(|error| format!("it is no JSON: line {}", error.line()))?;
-    let items = match list.get_mut("items").map(Value::take) {
-        Some(Value::Array(items)) => items,
-        _ => return Err("it is no list of objects".to_owned()),
+    let Some(Value::Array(items)) = list.get_mut("items").map(Value::take) else {
+        return Err("it is no list of objects".to_owned());
     };
     let object = |value: Value| {
         let name = value.pointer("/metadata/name").and_then(Value::as_str);

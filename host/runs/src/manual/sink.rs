@@ -1,18 +1,25 @@
 //! Where exported files go: a folder that takes its place when it is whole, or one tar stream.
 //!
 //! Everything is written for its owner alone: dumps and Secrets are no less secret than what they
-//! came from.
+//! came from. What is in a folder of the application keeps its own mode, below a folder that does not
+//! let others in.
 
 use std::fs::{DirBuilder, File, OpenOptions};
 use std::io::{Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
+use cofferdam_repository::TreePath;
+
 use super::ManualError;
+use super::beneath::Beneath;
+use super::unpack::unpack_members;
 
 /// For the owner alone.
 const FILE_MODE: u32 = 0o600;
 const FOLDER_MODE: u32 = 0o700;
+/// What every member of an archive is a multiple of.
+const TAR_BLOCK: u64 = 512;
 
 /// Makes the bytes of a file, from the beginning, each time it is asked: a tar stream wants to know
 /// how many there are before the first.
@@ -22,6 +29,9 @@ pub(super) type Contents<'a> = dyn Fn() -> Result<Box<dyn Read + 'a>, ManualErro
 pub(super) trait Sink {
     /// Writes a file; returns its length.
     fn put(&mut self, name: &str, contents: &Contents<'_>) -> Result<u64, ManualError>;
+
+    /// Writes a folder: `members` are those of an archive without its end, all of them below `top`.
+    fn put_tree(&mut self, top: &str, members: &mut (dyn Read + '_)) -> Result<(), ManualError>;
 
     /// All is there: only now does it count.
     fn finish(self: Box<Self>) -> Result<(), ManualError>;
@@ -98,6 +108,19 @@ impl Sink for FolderSink {
         Ok(bytes)
     }
 
+    fn put_tree(&mut self, top: &str, members: &mut (dyn Read + '_)) -> Result<(), ManualError> {
+        let shown = self.place.join(top);
+        let failed = |source| disk("write the folder", &shown, source);
+        let mut files = Beneath::open(&self.files()).map_err(failed)?;
+        files
+            .make_folder(&TreePath::new(top.as_bytes())?)
+            .map_err(failed)?;
+        unpack_members(members, &mut files, &|name, source| {
+            disk("write", &self.place.join(name), source)
+        })?;
+        files.sync().map_err(failed)
+    }
+
     fn finish(self: Box<Self>) -> Result<(), ManualError> {
         let files = self.files();
         // Onto an empty folder a rename is as good as onto nothing; onto anything else it fails.
@@ -152,6 +175,28 @@ impl<W: Write> Sink for TarSink<W> {
             )));
         }
         Ok(bytes)
+    }
+
+    fn put_tree(&mut self, top: &str, members: &mut (dyn Read + '_)) -> Result<(), ManualError> {
+        let failed = |source| ManualError::Stream {
+            name: top.to_owned(),
+            source,
+        };
+        let mut header = tar::Header::new_gnu();
+        header.set_entry_type(tar::EntryType::Directory);
+        header.set_mode(FOLDER_MODE);
+        header.set_mtime(self.written);
+        header.set_size(0);
+        let name = format!("{top}/");
+        let made = self
+            .builder
+            .append_data(&mut header, name, std::io::empty());
+        made.map_err(failed)?;
+        let bytes = copy(members, self.builder.get_mut(), failed)?;
+        if bytes % TAR_BLOCK == 0 {
+            return Ok(());
+        }
+        Err(failed(std::io::Error::other("its members end in a block")))
     }
 
     fn finish(self: Box<Self>) -> Result<(), ManualError> {
@@ -328,6 +373,76 @@ mod tests {
                 ("b.gz".into(), 0o600, "abc".into())
             ]
         );
+    }
+
+    /// A folder `top/inner` with a file in it, as the repository gives it out.
+    fn members() -> Vec<u8> {
+        let mut archive = tar::Builder::new(Vec::new());
+        for (name, kind, text) in [
+            ("./top/inner/", tar::EntryType::Directory, ""),
+            ("./top/inner/file", tar::EntryType::Regular, "abc"),
+        ] {
+            let mut header = tar::Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o755);
+            header.set_size(text.len() as u64);
+            archive
+                .append_data(&mut header, name, text.as_bytes())
+                .expect("written");
+        }
+        archive.get_ref().clone()
+    }
+
+    #[test]
+    fn a_tree_is_the_same_in_a_folder_and_in_a_stream() {
+        let root = tempfile::tempdir().expect("a folder");
+        let place = root.path().join("export");
+        let mut sink = FolderSink::new(&place).expect("begun");
+        sink.put_tree("top", &mut members().as_slice())
+            .expect("put");
+        sink.put("a", &contents("abc")).expect("put");
+        Box::new(sink).finish().expect("finished");
+        let mut stream = Vec::new();
+        let mut sink = TarSink::new(&mut stream, 7);
+        sink.put_tree("top", &mut members().as_slice())
+            .expect("put");
+        sink.put("a", &contents("abc")).expect("put");
+        Box::new(sink).finish().expect("finished");
+        let unpacked = root.path().join("unpacked");
+        tar::Archive::new(stream.as_slice())
+            .unpack(&unpacked)
+            .expect("unpacked");
+        for place in [&place, &unpacked] {
+            let mode = |name: &str| {
+                let metadata = place.join(name).metadata().expect("there");
+                metadata.permissions().mode() & 0o777
+            };
+            let modes = ["top", "top/inner", "top/inner/file"].map(mode);
+            assert_eq!(modes, [0o700, 0o755, 0o755]);
+            let text = fs_err::read_to_string(place.join("top/inner/file"));
+            assert_eq!(text.expect("read"), "abc");
+            assert_eq!(entries(place), ["a", "top"]);
+        }
+    }
+
+    #[test]
+    fn a_tree_that_breaks_off_leaves_nothing() {
+        struct Breaks(std::io::Cursor<Vec<u8>>);
+        impl Read for Breaks {
+            fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
+                match self.0.read(buffer)? {
+                    0 => Err(carry(ManualError::Cancelled)),
+                    count => Ok(count),
+                }
+            }
+        }
+        let root = tempfile::tempdir().expect("a folder");
+        let mut sink = FolderSink::new(&root.path().join("export")).expect("begun");
+        let mut breaks = Breaks(std::io::Cursor::new(members()));
+        let broken = sink.put_tree("top", &mut breaks);
+        assert!(matches!(broken, Err(ManualError::Cancelled)), "{broken:?}");
+        drop(sink);
+        assert_eq!(entries(root.path()), Vec::<String>::new());
     }
 
     #[test]

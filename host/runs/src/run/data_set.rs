@@ -207,6 +207,7 @@ impl Call {
                 let mut metadata = json!({
                     "audit": self.shared.audit.head(),
                     "targets": self.prepared.data_set.targets,
+                    "paths": self.prepared.paths(),
                     "begun": began,
                     "callMilliseconds": u64::try_from(report.elapsed.as_millis()).unwrap_or(u64::MAX),
                 });

@@ -34,6 +34,7 @@ impl Session {
                 .await?
             {
                 Some(object) => {
+                    without_passwords(&kind, name, &object)?;
                     names.push(format!("{}/{name}", kind.kind));
                     items.push(object);
                 }
@@ -101,7 +102,10 @@ impl Session {
             .find_object(group, &kind, name, ObjectOperation::Get)
             .await?
         {
-            Some(object) => Ok(object.to_string()),
+            Some(object) => {
+                without_passwords(&kind, name, &object)?;
+                Ok(object.to_string())
+            }
             None => Err(HostError::NotFound(format!(
                 "{}/{name} does not exist",
                 kind.kind
@@ -280,6 +284,61 @@ pub(super) async fn read_list(mut source: Box<dyn Source>) -> Result<Vec<Value>,
     }
 }
 
+/// Where a pod template lists its containers.
+const CONTAINERS: [&str; 3] = ["containers", "initContainers", "ephemeralContainers"];
+/// A Template has the templates of its workloads inside, and its parameters in the place of passwords.
+const TEMPLATE: &str = "Template";
+
+/// Refuses an object with a pod template that has values of its environment in clear: 3scale's
+/// operator writes the root password of MySQL there. To leave the value out would make a copy that
+/// cannot be brought back.
+fn without_passwords(
+    kind: &ObjectKind,
+    name: &ObjectName,
+    object: &Value,
+) -> Result<(), HostError> {
+    if kind.kind == TEMPLATE {
+        return Ok(());
+    }
+    let Some(variable) = value_in_clear(object) else {
+        return Ok(());
+    };
+    Err(HostError::Failed {
+        code: "pod-template",
+        message: format!(
+            "`{}/{name}` has a pod template with the value of `{variable}` in clear, which may be a password: an object like this is not kept, its operator or Template makes it again",
+            kind.kind
+        ),
+    })
+}
+
+/// The name of a variable of a container that has its value beside it.
+fn value_in_clear(value: &Value) -> Option<String> {
+    match value {
+        Value::Array(items) => items.iter().find_map(value_in_clear),
+        Value::Object(fields) => fields.iter().find_map(|(key, inner)| {
+            let is_list = CONTAINERS.contains(&key.as_str());
+            let found = is_list.then(|| variable_in_clear(inner)).flatten();
+            found.or_else(|| value_in_clear(inner))
+        }),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::String(_) => None,
+    }
+}
+
+fn variable_in_clear(containers: &Value) -> Option<String> {
+    let environments = containers
+        .as_array()?
+        .iter()
+        .filter_map(|container| container.get("env")?.as_array());
+    let variable = environments.flatten().find(|variable| {
+        let value = variable.get("value").and_then(Value::as_str);
+        value.is_some_and(|value| !value.is_empty())
+    })?;
+    let name = variable.get("name").and_then(Value::as_str);
+    let name = name.unwrap_or("?").chars().take(80);
+    Some(name.flat_map(char::escape_default).collect())
+}
+
 fn kind_of(object: &Value) -> Result<ObjectKind, HostError> {
     let field = |name: &str| object.get(name).and_then(Value::as_str).map(str::to_owned);
     match (field("apiVersion"), field("kind")) {
@@ -296,4 +355,52 @@ pub(super) fn object_name(object: &Value) -> Result<ObjectName, HostError> {
         .and_then(Value::as_str)
         .unwrap_or_default();
     ObjectName::parse(name).map_err(|invalid| HostError::Invalid(invalid.to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(object: &Value, expected: Option<&str>) {
+        let kind = ObjectKind {
+            api_version: "example.com/v1".to_owned(),
+            kind: "Rollout".to_owned(),
+        };
+        let name = ObjectName::parse("system-mysql").expect("a name");
+        let refused = without_passwords(&kind, &name, object).err();
+        let said = refused.map(|error| error.to_string());
+        match (expected, said) {
+            (None, None) => {}
+            (Some(variable), Some(said)) => {
+                assert!(said.contains(variable), "{said}");
+                assert!(!said.contains("hunter2"), "{said}");
+            }
+            (expected, said) => panic!("{expected:?}: {said:?}"),
+        }
+    }
+
+    #[test]
+    fn a_password_in_a_pod_template_is_found_wherever_it_lies() {
+        let open = json!([{ "name": "m", "env": [
+            { "name": "A", "valueFrom": { "secretKeyRef": {} } },
+            { "name": "MYSQL_ROOT_PASSWORD", "value": "hunter2" },
+        ] }]);
+        let closed =
+            json!([{ "name": "m", "env": [{ "name": "A", "value": "" }, { "name": "B" }] }]);
+        let found = Some("MYSQL_ROOT_PASSWORD");
+        check(
+            &json!({ "spec": { "template": { "spec": { "containers": open } } } }),
+            found,
+        );
+        check(&json!({ "spec": { "containers": open } }), found);
+        check(
+            &json!({ "spec": { "jobs": [{ "spec": { "initContainers": open } }] } }),
+            found,
+        );
+        check(
+            &json!({ "spec": { "template": { "spec": { "containers": closed } } } }),
+            None,
+        );
+        check(&json!({ "spec": { "env": open, "containers": 3 } }), None);
+    }
 }

@@ -4,7 +4,7 @@
 
 use std::sync::PoisonError;
 
-use cofferdam_cluster::{Error, Pod};
+use cofferdam_cluster::{Error, Pod, sole_running};
 use cofferdam_engine::host::{Host, HostError, Level, PodId};
 use cofferdam_policy::Permit;
 use cofferdam_policy::name::RoleName;
@@ -49,11 +49,7 @@ impl Session {
     /// probe, and is restored through that very pod. One that runs is taken, if it is the only one.
     async fn sole_running_pod(&self, permit: &Permit<ResolveTarget>) -> Option<Pod> {
         let pods = self.shared.cluster.pods(permit).await.ok()?;
-        let mut staying = pods.into_iter().filter(|pod| !pod.is_terminating());
-        let pod = staying.next().filter(Pod::is_running)?;
-        if staying.next().is_some() {
-            return None;
-        }
+        let pod = sole_running(pods)?;
         let message = format!(
             "pod `{}` is {}: restoring all the same",
             pod.name(),

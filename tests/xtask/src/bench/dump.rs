@@ -1,7 +1,13 @@
 //! A realistic SQL dump of any size: the layout of `mysqldump`, rows of names, hashes, amounts and
 //! sentences. The same bytes on every machine; never all in memory.
 
-use std::io::{self, Write};
+use std::io::{self, BufWriter, Write};
+use std::process::{Command, Stdio};
+
+use anyhow::{Context as _, bail};
+
+use crate::interrupt;
+use crate::process;
 
 /// Words of log messages, so that the text compresses as real text does.
 const WORDS: [&str; 24] = [
@@ -34,9 +40,35 @@ const WORDS: [&str; 24] = [
 /// Rows of one INSERT statement, about what `mysqldump --extended-insert` makes of a megabyte.
 const ROWS: u64 = 4000;
 
+/// Runs a command with a dump as its stdin.
+pub(super) fn feed(command: &mut Command, size: u64, seed: u64) -> anyhow::Result<()> {
+    interrupt::check()?;
+    let shown = process::shown(command);
+    let mut child = command
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .with_context(|| format!("failed to start `{shown}`"))?;
+    let listed = interrupt::list(child.id());
+    let stdin = child.stdin.take().context("the child has no stdin")?;
+    // A mebibyte at a time: a pipe's own size would make this the slowest part of the bench.
+    let mut stdin = BufWriter::with_capacity(1 << 20, stdin);
+    write(&mut stdin, size, seed).with_context(|| format!("failed to feed `{shown}`"))?;
+    drop(stdin);
+    let status = child
+        .wait()
+        .with_context(|| format!("failed to wait for `{shown}`"))?;
+    drop(listed);
+    interrupt::check()?;
+    if !status.success() {
+        bail!("`{shown}`, fed with a dump, ended with {status}");
+    }
+    Ok(())
+}
+
 /// Writes a dump of at least `size` bytes, ended by the trailer of a whole one. Two seeds make two dumps
 /// that share nothing a repository could keep once.
-pub(super) fn write(out: &mut impl Write, size: u64, seed: u64) -> io::Result<u64> {
+fn write(out: &mut impl Write, size: u64, seed: u64) -> io::Result<u64> {
     let mut out = Counted { out, count: 0 };
     let mut random = Random(0x9e37_79b9_7f4a_7c15 ^ (seed << 32));
     writeln!(

@@ -1,9 +1,8 @@
 //! What all measurements stand on: release binaries, a cluster with one pod that holds the dump, an
 //! application of four data sets. Set up once, never timed.
 
-use std::io::BufWriter;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 
 use anyhow::{Context as _, bail};
 use fs_err as fs;
@@ -186,24 +185,7 @@ impl Ground {
         let mut command = self
             .kubectl
             .exec_command(&self.place, &["sh", "-c", &words]);
-        let mut child = command
-            .stdin(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .context("failed to start kubectl")?;
-        let listed = crate::interrupt::list(child.id());
-        let stdin = child.stdin.take().context("the child has no stdin")?;
-        // A mebibyte at a time: a pipe's own size would make this the slowest part of the bench.
-        let mut stdin = BufWriter::with_capacity(1 << 20, stdin);
-        dump::write(&mut stdin, mebibytes << 20, seed)
-            .context("failed to write the dump into the pod")?;
-        drop(stdin);
-        let status = child.wait().context("failed to wait for kubectl")?;
-        drop(listed);
-        if !status.success() {
-            bail!("failed to write the dump into the pod: kubectl ended with {status}");
-        }
-        Ok(())
+        dump::feed(&mut command, mebibytes << 20, seed)
     }
 
     /// Ends the cluster.

@@ -165,7 +165,7 @@ fn unpack_into_pod(ground: &Ground, folder: &Path) -> anyhow::Result<()> {
 }
 
 /// Runs a script of bash with another command's words as its arguments and its environment.
-fn shell(folder: &Path, script: &str, inner: &Command) -> anyhow::Result<()> {
+pub(super) fn shell(folder: &Path, script: &str, inner: &Command) -> anyhow::Result<()> {
     let mut command = surroundings(folder, Command::new("bash"));
     for (name, value) in inner.get_envs() {
         if let Some(value) = value {

@@ -1,5 +1,5 @@
 //! The demo's application: its objects from the YAML beside the local cluster, the data sets from the
-//! application file that a site would write, and for each what a person would do by hand.
+//! application file that the product wrote, and for each what a person would do by hand.
 
 use std::path::{Path, PathBuf};
 
@@ -7,13 +7,19 @@ use anyhow::{Context as _, bail};
 use fs_err as fs;
 use serde_json::Value;
 
-use super::{mysql, objects, redis};
+use super::{files as folder_of_files, mysql, objects, postgresql, redis};
 use crate::kubectl::{Kubectl, Place};
+
+/// The objects of the databases and of what uses them, below the checkout.
+pub(crate) const DATABASES: &str = "tests/local-cluster/demo";
+
+/// The other workloads of release 2.15.
+const OTHERS: &str = "tests/local-cluster/eras/b/50-others.yaml";
 
 /// The namespace of the demo's YAML.
 pub(crate) const NAMESPACE: &str = "3scale";
 
-/// The application file, beside the demo's YAML and in the folder that the product is called in.
+/// The application file, in the folder that the product is called in.
 pub(super) const FILE: &str = "cofferdam.yaml";
 
 /// Enough keys to be seen in the table and few enough to be written in a moment.
@@ -30,7 +36,9 @@ pub(super) struct DataSet {
 #[derive(Debug)]
 enum Content {
     Mysql { place: Place, database: String },
+    Postgresql { place: Place, database: String },
     Redis { place: Place },
+    Files { place: Place, folder: String },
     Objects { names: Vec<String> },
 }
 
@@ -50,11 +58,22 @@ pub(crate) fn files(folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
     Ok(files)
 }
 
+/// All of 3scale as release 2.15 installs it: the databases with what uses them, and the others.
+pub(crate) fn whole(root: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut files = files(&root.join(DATABASES))?;
+    files.push(root.join(OTHERS));
+    Ok(files)
+}
+
 /// Creates the application's objects and returns the names of its Secrets and ConfigMaps.
-pub(crate) fn apply(kubectl: &Kubectl, folder: &Path, image: &str) -> anyhow::Result<Vec<String>> {
+pub(crate) fn apply(
+    kubectl: &Kubectl,
+    files: &[PathBuf],
+    image: &str,
+) -> anyhow::Result<Vec<String>> {
     let mut names = Vec::new();
-    for file in files(folder)? {
-        let yaml = fs::read_to_string(&file)?.replace("${COFFERDAM_TEST_IMAGE}", image);
+    for file in files {
+        let yaml = fs::read_to_string(file)?.replace("${COFFERDAM_TEST_IMAGE}", image);
         kubectl.apply(&yaml)?;
         names.extend(
             kept_objects(&yaml).with_context(|| format!("failed to read `{}`", file.display()))?,
@@ -74,7 +93,7 @@ pub(crate) fn wait(kubectl: &Kubectl) -> anyhow::Result<()> {
     ])
 }
 
-/// The data sets of an application file.
+/// The data sets of an application file that hold something.
 pub(super) fn data_sets(yaml: &str, objects: &[String]) -> anyhow::Result<Vec<DataSet>> {
     let application: Value =
         serde_norway::from_str(yaml).context("the application file is not YAML")?;
@@ -82,10 +101,11 @@ pub(super) fn data_sets(yaml: &str, objects: &[String]) -> anyhow::Result<Vec<Da
         .pointer("/spec/dataSets")
         .and_then(Value::as_array);
     let list = list.context("the application file has no data sets")?;
-    list.iter().map(|entry| data_set(entry, objects)).collect()
+    let read = list.iter().map(|entry| data_set(entry, objects));
+    read.filter_map(Result::transpose).collect()
 }
 
-fn data_set(entry: &Value, objects: &[String]) -> anyhow::Result<DataSet> {
+fn data_set(entry: &Value, objects: &[String]) -> anyhow::Result<Option<DataSet>> {
     let text = |pointer: &str| {
         entry
             .pointer(pointer)
@@ -106,13 +126,25 @@ fn data_set(entry: &Value, objects: &[String]) -> anyhow::Result<DataSet> {
             place: place()?,
             database: text("/parameters/database").unwrap_or_else(|| "system".to_owned()),
         },
+        "postgresql" => Content::Postgresql {
+            place: place()?,
+            database: text("/parameters/database")
+                .with_context(|| format!("`{name}` names no database"))?,
+        },
         "redis" => Content::Redis { place: place()? },
+        "files" => Content::Files {
+            place: place()?,
+            folder: text("/parameters/folder")
+                .with_context(|| format!("`{name}` names no folder"))?,
+        },
         "kube-objects" => Content::Objects {
             names: objects.to_vec(),
         },
+        // They act in a restore and hold nothing.
+        "rollout" | "rake" | "quiesce" => return Ok(None),
         other => bail!("the demo has no proof for the module `{other}` of `{name}`"),
     };
-    Ok(DataSet { name, content })
+    Ok(Some(DataSet { name, content }))
 }
 
 impl DataSet {
@@ -120,7 +152,9 @@ impl DataSet {
     pub(super) fn seed(&self, kubectl: &Kubectl) -> anyhow::Result<()> {
         match &self.content {
             Content::Mysql { place, database } => mysql::seed(kubectl, place, database),
+            Content::Postgresql { place, database } => postgresql::seed(kubectl, place, database),
             Content::Redis { place } => redis::seed(kubectl, place, REDIS_KEYS),
+            Content::Files { place, folder } => folder_of_files::seed(kubectl, place, folder),
             // They came with the application.
             Content::Objects { .. } => Ok(()),
         }
@@ -130,7 +164,9 @@ impl DataSet {
     pub(super) fn proof(&self, kubectl: &Kubectl) -> anyhow::Result<String> {
         match &self.content {
             Content::Mysql { place, database } => mysql::proof(kubectl, place, database),
+            Content::Postgresql { place, database } => postgresql::proof(kubectl, place, database),
             Content::Redis { place } => redis::proof(kubectl, place),
+            Content::Files { place, folder } => folder_of_files::proof(kubectl, place, folder),
             Content::Objects { names } => objects::proof(kubectl, names),
         }
     }
@@ -139,7 +175,11 @@ impl DataSet {
     pub(super) fn destroy(&self, kubectl: &Kubectl) -> anyhow::Result<()> {
         match &self.content {
             Content::Mysql { place, database } => mysql::destroy(kubectl, place, database),
+            Content::Postgresql { place, database } => {
+                postgresql::destroy(kubectl, place, database)
+            }
             Content::Redis { place } => redis::destroy(kubectl, place),
+            Content::Files { place, folder } => folder_of_files::destroy(kubectl, place, folder),
             Content::Objects { names } => objects::destroy(kubectl, names),
         }
     }
@@ -175,11 +215,22 @@ mod tests {
 
     #[test]
     fn a_data_set_that_the_demo_cannot_prove_is_refused() {
-        let yaml = "spec: { dataSets: [ { name: files, module: { name: files } } ] }";
+        let yaml = "spec: { dataSets: [ { name: ledger, module: { name: oracle } } ] }";
         let error = data_sets(yaml, &[]).unwrap_err();
         assert_eq!(
             error.to_string(),
-            "the demo has no proof for the module `files` of `files`"
+            "the demo has no proof for the module `oracle` of `ledger`"
         );
+    }
+
+    #[test]
+    fn what_only_acts_in_a_restore_holds_nothing() {
+        let yaml = "spec: { dataSets: [ { name: last, module: { name: rake } }, { name: objects, module: { name: kube-objects } } ] }";
+        let names: Vec<String> = data_sets(yaml, &[])
+            .unwrap()
+            .into_iter()
+            .map(|data_set| data_set.name)
+            .collect();
+        assert_eq!(names, ["objects"]);
     }
 }

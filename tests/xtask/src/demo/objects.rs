@@ -11,7 +11,7 @@ use crate::kubectl::Kubectl;
 
 /// A digest of what the objects mean: kind, name, type and data; not of when or by whom they were made.
 /// An object that is missing counts as missing.
-pub(super) fn proof(kubectl: &Kubectl, names: &[String]) -> anyhow::Result<String> {
+pub(crate) fn proof(kubectl: &Kubectl, names: &[String]) -> anyhow::Result<String> {
     let mut meanings = BTreeMap::new();
     let mut found = 0;
     for name in names {
@@ -37,7 +37,7 @@ pub(super) fn proof(kubectl: &Kubectl, names: &[String]) -> anyhow::Result<Strin
 }
 
 /// Deletes the objects, as an administrator's slip would.
-pub(super) fn destroy(kubectl: &Kubectl, names: &[String]) -> anyhow::Result<()> {
+pub(crate) fn destroy(kubectl: &Kubectl, names: &[String]) -> anyhow::Result<()> {
     let mut command = vec!["delete"];
     command.extend(names.iter().map(String::as_str));
     kubectl.run(&command)

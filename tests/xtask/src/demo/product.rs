@@ -11,56 +11,56 @@ use crate::process;
 
 /// The binary with its surroundings.
 #[derive(Debug)]
-pub(super) struct Product {
+pub(crate) struct Product {
     /// The program.
-    pub(super) program: PathBuf,
+    pub(crate) program: PathBuf,
     /// The folder with the application file and the policy.
-    pub(super) folder: PathBuf,
+    pub(crate) folder: PathBuf,
     /// What tells it of cluster, modules and repository: names of variables and their values.
-    pub(super) environment: Vec<(&'static str, PathBuf)>,
+    pub(crate) environment: Vec<(&'static str, PathBuf)>,
 }
 
 /// What it says of a run.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// The run's id.
-    pub(super) run: String,
+    pub(crate) run: String,
     /// What was done, in the order of the report.
-    pub(super) data_sets: Vec<DataSetRun>,
+    pub(crate) data_sets: Vec<DataSetRun>,
 }
 
 /// What it says of one data set of a run.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub(super) struct DataSetRun {
-    pub(super) name: String,
-    pub(super) module: String,
+pub(crate) struct DataSetRun {
+    pub(crate) name: String,
+    pub(crate) module: String,
     #[serde(default)]
-    pub(super) artifacts: Vec<Artifact>,
+    pub(crate) artifacts: Vec<Artifact>,
     #[serde(default)]
-    pub(super) bytes: u64,
+    pub(crate) bytes: u64,
     #[serde(default)]
-    pub(super) stored_bytes: u64,
+    pub(crate) stored_bytes: u64,
     #[serde(default)]
-    pub(super) milliseconds: u64,
+    pub(crate) milliseconds: u64,
 }
 
 /// One stream that was kept.
 #[derive(Debug, Deserialize)]
-pub(super) struct Artifact {
-    pub(super) name: String,
-    pub(super) sha256: String,
+pub(crate) struct Artifact {
+    pub(crate) name: String,
+    pub(crate) sha256: String,
 }
 
 impl Product {
     /// Runs a command whose result a person would only glance at.
-    pub(super) fn run(&self, words: &[&str]) -> anyhow::Result<()> {
+    pub(crate) fn run(&self, words: &[&str]) -> anyhow::Result<()> {
         process::quietly(self.command().args(words))
     }
 
     /// Runs a backup or a restore and reads its report; what it says meanwhile is seen as it comes.
-    pub(super) fn report(&self, words: &[&str]) -> anyhow::Result<Run> {
+    pub(crate) fn report(&self, words: &[&str]) -> anyhow::Result<Run> {
         let mut command = self.command();
         let (text, succeeded) = process::watched(command.args(words).args(["--output", "json"]))?;
         let shown = process::shown(&command);

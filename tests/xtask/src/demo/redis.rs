@@ -22,7 +22,7 @@ pub(super) fn seed(kubectl: &Kubectl, place: &Place, count: u32) -> anyhow::Resu
 }
 
 /// A digest of all keys, types, values and expiries.
-pub(super) fn proof(kubectl: &Kubectl, place: &Place) -> anyhow::Result<String> {
+pub(crate) fn proof(kubectl: &Kubectl, place: &Place) -> anyhow::Result<String> {
     let answer = client(kubectl, place, &["EVAL", PROOF, "0"])?;
     let digest = answer.rsplit(' ').next().unwrap_or_default();
     if answer != "empty"
@@ -34,7 +34,7 @@ pub(super) fn proof(kubectl: &Kubectl, place: &Place) -> anyhow::Result<String> 
 }
 
 /// Destroys all keys, in memory and on disk, as an administrator's slip would.
-pub(super) fn destroy(kubectl: &Kubectl, place: &Place) -> anyhow::Result<()> {
+pub(crate) fn destroy(kubectl: &Kubectl, place: &Place) -> anyhow::Result<()> {
     let answer = client(kubectl, place, &["FLUSHALL"])?;
     if answer != "OK" {
         bail!("failed to empty Redis: {answer}");

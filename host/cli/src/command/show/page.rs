@@ -11,8 +11,8 @@ use jiff::Timestamp;
 use maud::{DOCTYPE, Markup, PreEscaped, html};
 
 use self::entries::{
-    Evidence, Span, audit_note, change, clock, concerns, evidence, facts, lanes, lease, moment,
-    row, since_note,
+    Evidence, Span, audit_note, change, concerns, evidence, facts, lanes, lease, moment, row,
+    since_note, uncovered,
 };
 use crate::output::clean;
 
@@ -114,7 +114,11 @@ fn timeline_section(history: &History) -> Markup {
                         div.when { (lane.when) }
                     }
                 }
-                div.scale { span { (clock(span.begin)) } span { (clock(span.end)) } }
+                div.scale {
+                    span { (span.clock(span.begin)) }
+                    span { (span.took()) }
+                    span { (span.clock(span.end)) }
+                }
             }
             p.soft {
                 "Full bars are data sets, hatched bars are temporary changes, dashed outlines did not end well. Times are UTC."
@@ -133,7 +137,8 @@ fn data_sets_section(history: &History) -> Markup {
                 }
             }
             tbody {
-                @for row in history.data_sets.iter().map(|one| row(history, one)) {
+                @let covered = history.data_sets.iter().map(|one| row(history, one));
+                @for row in covered.chain(history.external.iter().map(uncovered)) {
                     tr {
                         td data-label="Data set" { strong { (row.name) } }
                         td data-label="State" { span class=(row.class) { (row.state) } }
@@ -148,7 +153,7 @@ fn data_sets_section(history: &History) -> Markup {
             }
         }
         p.soft {
-            "“Added” is what the repository grew by when it was written, after deduplication and compression."
+            "“Added” is what the repository grew by when the data set was written, after deduplication and compression. “Rate” is size by time, and is left out where there are too few bytes to mean anything."
         }
     }
 }
@@ -221,7 +226,7 @@ fn evidence_section(history: &History) -> Markup {
         @for data_set in &evidence {
             h3 { (data_set.name) }
             p.soft { (data_set.about) }
-            @for step in &data_set.steps { p { "Step " (step) } }
+            @if !data_set.steps.is_empty() { p { "Steps: " (data_set.steps) } }
             @for proof in &data_set.proofs { p { (proof) } }
             @for artifact in &data_set.artifacts {
                 div.artifact {
@@ -247,18 +252,32 @@ fn verdict(history: &History) -> Markup {
     let all = history.data_sets.len();
     let failures = history.data_sets.iter().filter(|one| one.failure.is_some());
     let failed = failures.count();
-    let (class, text) = match history.outcome {
-        Outcome::Succeeded => ("good", format!("✓ Succeeded: {all} of {all} data sets")),
-        Outcome::Failed => (
+    let uncovered = history.external.len();
+    let of_all = |count: usize| format!("{count} of {} data sets", all + uncovered);
+    let (class, text) = match (history.outcome, uncovered) {
+        (Outcome::Succeeded, 0) => ("good", format!("✓ Succeeded: {}", of_all(all))),
+        (Outcome::Succeeded, _) => (
+            "care",
+            format!("! Succeeded for {}; not covered: {uncovered}", of_all(all)),
+        ),
+        (Outcome::Failed, _) => (
             "bad",
             format!("✗ Did not succeed: {failed} of {all} data sets failed"),
         ),
-        Outcome::Unfinished => (
+        (Outcome::Unfinished, _) => (
             "care",
             "… Without an end: still under way, or interrupted".to_owned(),
         ),
-        Outcome::KeptWhole => ("good", format!("✓ Kept whole: {all} of {all} data sets")),
-        Outcome::KeptInPart => (
+        (Outcome::Interrupted, _) => (
+            "bad",
+            "✗ Interrupted: it was killed before its end".to_owned(),
+        ),
+        (Outcome::KeptWhole, 0) => ("good", format!("✓ Kept whole: {}", of_all(all))),
+        (Outcome::KeptWhole, _) => (
+            "care",
+            format!("! Kept {}; not covered: {uncovered}", of_all(all)),
+        ),
+        (Outcome::KeptInPart, _) => (
             "bad",
             format!("✗ Not whole: {failed} of {all} data sets missing"),
         ),

@@ -240,6 +240,9 @@ fn time(text: &str) -> Option<(i64, u32)> {
         .chain("000000000".chars())
         .take(9)
         .collect();
+    if !digits.bytes().all(|digit| digit.is_ascii_digit()) {
+        return None;
+    }
     let nanoseconds: u32 = digits.parse().ok()?;
     // Before 1970 `find` prints the fraction as a part of the negative number.
     if whole.starts_with('-') && nanoseconds > 0 {

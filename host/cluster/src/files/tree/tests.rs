@@ -83,7 +83,7 @@ async fn what_is_no_folder_is_refused_with_what_it_is() {
     for (name, expected) in [
         ("file", "no folder"),
         ("link", "is a link"),
-        ("none", "there is no"),
+        ("none", "/none` in pod"),
     ] {
         let error = list(&cluster, &folder.path().join(name))
             .await

@@ -47,7 +47,8 @@ async fn restic_checks_lists_and_restores_a_tree() {
 
 /// Reads all of a tree; how long its archive is.
 async fn repository_archive(workbench: &Workbench, snapshot: &Snapshot) -> u64 {
-    let tree = workbench.repository.open_tree(&snapshot.id, &name("files"));
+    let name = name("files");
+    let tree = workbench.repository.open_tree(&snapshot.id, &name);
     let mut archive = tree.await.unwrap().archive().await.unwrap();
     while archive.read().await.unwrap().is_some() {}
     archive.bytes()
@@ -161,7 +162,7 @@ async fn the_choices_of_a_load_are_kept() {
     }
     let (snapshot, ..) = save(&workbench.repository, root.path()).await.unwrap();
     let repository = &workbench.repository;
-    let content = |name: &str| std::fs::read_to_string(root.path().join(name)).unwrap();
+    let content = |name: &str| fs_err::read_to_string(root.path().join(name)).unwrap();
 
     let same = plan(repository, &snapshot, root.path(), LoadChoice::default())
         .await

@@ -3,6 +3,8 @@
 //! Must never make markup: that is for the page, which escapes what it gets from here.
 
 use cofferdam_policy::request::RunKind;
+use cofferdam_repository::{ArtifactSummary, Proof};
+use cofferdam_runs::application::External;
 use cofferdam_runs::history::{
     DataSetChange, DataSetHistory, Difference, Found, History, LeaseHistory, StepHistory,
 };
@@ -59,7 +61,7 @@ pub(super) struct Lease {
 pub(super) struct Evidence {
     pub(super) name: String,
     pub(super) about: String,
-    pub(super) steps: Vec<String>,
+    pub(super) steps: String,
     pub(super) proofs: Vec<String>,
     pub(super) artifacts: Vec<Artifact>,
 }
@@ -70,7 +72,7 @@ pub(super) struct Artifact {
     pub(super) pairs: Vec<(String, String)>,
 }
 
-/// From the first beginning to the last end that is known.
+/// From the first beginning to the last end that is known. What a later run did to a killed one comes behind it.
 pub(super) struct Span {
     pub(super) begin: Timestamp,
     pub(super) end: Timestamp,
@@ -86,11 +88,33 @@ impl Span {
             .flatten()
             .chain([history.started])
             .chain(history.finished);
-        let all: Vec<Timestamp> = times.collect();
+        let last = history.settled.and(history.finished);
+        let all: Vec<Timestamp> = times
+            .filter(|at| last.is_none_or(|last| *at <= last))
+            .collect();
         Self {
             begin: all.iter().min().copied().unwrap_or(history.started),
             end: all.iter().max().copied().unwrap_or(history.started),
         }
+    }
+
+    /// How long it is.
+    pub(super) fn took(&self) -> String {
+        took(self.end.duration_since(self.begin))
+    }
+
+    /// A time within the span, with the day where a time alone could be of two, and as exact as its length asks for.
+    pub(super) fn clock(&self, at: Timestamp) -> String {
+        let day = |at: Timestamp| at.strftime("%Y-%m-%d").to_string();
+        let is_short = self.end.duration_since(self.begin) < SignedDuration::from_mins(1);
+        let form = if day(self.begin) != day(self.end) || day(at) != day(self.begin) {
+            "%Y-%m-%d %H:%M:%S"
+        } else if is_short {
+            "%H:%M:%S%.3f"
+        } else {
+            "%H:%M:%S"
+        };
+        at.strftime(form).to_string()
     }
 
     /// Where a part of the span begins and how much of it it is, in hundredths; the whole of a span
@@ -104,7 +128,8 @@ impl Span {
                 0.0
             }
         };
-        let left = part(begin.duration_since(self.begin));
+        // The thinnest bar has to have room before the right edge.
+        let left = part(begin.duration_since(self.begin)).min(99.5);
         let width = if whole > 0.0 {
             part(end.duration_since(begin)).min(100.0 - left)
         } else {
@@ -141,6 +166,12 @@ pub(super) fn facts(history: &History) -> Vec<(&'static str, String)> {
         }
         None => facts.push(("Ended", "not written down".to_owned())),
     }
+    if let Some(settled) = history.settled {
+        facts.push((
+            "Put in order",
+            format!("{} by a later run", moment(settled)),
+        ));
+    }
     facts.push(("Size", bytes(total)));
     if history.kind == RunKind::Backup {
         facts.push(("Added to the repository", bytes(stored)));
@@ -165,6 +196,10 @@ pub(super) fn concerns(history: &History) -> Vec<Concern> {
             one.change
         );
         concern("bad", "Left changed", Some(&one.data_set), &text)
+    });
+    let uncovered = history.external.iter().map(|external| {
+        let text = format!("nobody backs it up here: {}", external.why);
+        concern("care", "Not covered", Some(external.name.as_str()), &text)
     });
     let damaged = [("journal", &history.journal), ("audit log", &history.audit)]
         .into_iter()
@@ -196,6 +231,7 @@ pub(super) fn concerns(history: &History) -> Vec<Concern> {
         .chain(left)
         .chain(damaged)
         .chain(denied)
+        .chain(uncovered)
         .chain(warnings)
         .collect()
 }
@@ -248,11 +284,14 @@ fn lane(
     let when = match end {
         Some(end) => format!(
             "{} to {}, {}{more}",
-            clock(begin),
-            clock(end),
+            span.clock(begin),
+            span.clock(end),
             took(end.duration_since(begin))
         ),
-        None => format!("{} to an end that was not written down{more}", clock(begin)),
+        None => format!(
+            "{} to an end that was not written down{more}",
+            span.clock(begin)
+        ),
     };
     Lane {
         name: clean(name),
@@ -297,10 +336,29 @@ pub(super) fn row(history: &History, data_set: &DataSetHistory) -> Row {
     }
 }
 
+/// What belongs to the application and stands in no snapshot.
+pub(super) fn uncovered(external: &External) -> Row {
+    let nothing = || "–".to_owned();
+    Row {
+        name: clean(external.name.as_str()),
+        class: "care",
+        state: "! not covered",
+        module: "none: external".to_owned(),
+        bytes: nothing(),
+        stored: nothing(),
+        time: nothing(),
+        rate: nothing(),
+        proof: nothing(),
+    }
+}
+
+/// Fewer bytes are notes, such as a replica count or the name of a task: their rate is that of something else.
+const WORTH_A_RATE: u64 = 4096;
+
 fn rate(data_set: &DataSetHistory) -> Option<String> {
     let seconds = data_set.took()?.as_secs_f64();
     let count = data_set.bytes();
-    if seconds <= 0.0 || count == 0 {
+    if seconds <= 0.0 || count < WORTH_A_RATE {
         return None;
     }
     #[expect(clippy::cast_precision_loss, reason = "three digits are shown")]
@@ -377,55 +435,72 @@ pub(super) fn lease(lease: &LeaseHistory) -> Lease {
     }
 }
 
+/// What a data set left: of one that failed there are at least the steps that it came to.
 pub(super) fn evidence(data_set: &DataSetHistory) -> Option<Evidence> {
-    let snapshot = data_set.snapshot.as_ref()?;
-    let module = &snapshot.description.module;
+    let snapshot = data_set.snapshot.as_ref();
+    if snapshot.is_none() && data_set.steps.is_empty() {
+        return None;
+    }
     let step = |step: &StepHistory| match step.ended {
-        Some(ended) => format!("{}: {}", step.name, took(ended.duration_since(step.begun))),
-        None => format!("{}: did not end well", step.name),
+        Some(ended) => format!("{} {}", step.name, took(ended.duration_since(step.begun))),
+        None => format!("{} did not end well", step.name),
     };
-    let artifacts = snapshot.artifacts.iter().map(|artifact| {
-        let mut pairs = vec![("sha256".to_owned(), clean(&artifact.sha256))];
-        pairs.extend(
-            artifact
-                .evidence
-                .iter()
-                .filter(|(key, value)| key != "sha256" || *value != artifact.sha256)
-                .map(|(key, value)| (clean(key), clean(value))),
-        );
-        Artifact {
-            name: clean(artifact.name.as_ref()),
-            about: clean(&format!(
-                "{}, {} ({} bytes), {} added",
-                artifact.media_type,
-                bytes(artifact.bytes),
-                artifact.bytes,
-                bytes(artifact.stored_bytes)
-            )),
-            pairs,
-        }
-    });
+    let about = snapshot.map_or_else(
+        || "No snapshot.".to_owned(),
+        |snapshot| {
+            let module = &snapshot.description.module;
+            format!(
+                "Snapshot {}, by module {} {}, {}",
+                snapshot.id, module.name, module.version, module.digest
+            )
+        },
+    );
+    let proof = |proof: &Proof| {
+        format!(
+            "Proven by {} in run {}, {}",
+            proof.kind,
+            proof.run,
+            moment(proof.at)
+        )
+    };
+    let proofs = snapshot.iter().flat_map(|snapshot| &snapshot.proofs);
+    let artifacts = snapshot.iter().flat_map(|snapshot| &snapshot.artifacts);
     Some(Evidence {
         name: clean(&data_set.name),
-        about: clean(&format!(
-            "Snapshot {}, by module {} {}, {}",
-            snapshot.id, module.name, module.version, module.digest
-        )),
-        steps: data_set.steps.iter().map(|one| clean(&step(one))).collect(),
-        proofs: snapshot
-            .proofs
-            .iter()
-            .map(|proof| {
-                clean(&format!(
-                    "Proven by {} in run {}, {}",
-                    proof.kind,
-                    proof.run,
-                    moment(proof.at)
-                ))
-            })
-            .collect(),
-        artifacts: artifacts.collect(),
+        about: clean(&about),
+        steps: clean(
+            &data_set
+                .steps
+                .iter()
+                .map(step)
+                .collect::<Vec<_>>()
+                .join(", "),
+        ),
+        proofs: proofs.map(|one| clean(&proof(one))).collect(),
+        artifacts: artifacts.map(artifact).collect(),
     })
+}
+
+fn artifact(artifact: &ArtifactSummary) -> Artifact {
+    let mut pairs = vec![("sha256".to_owned(), clean(&artifact.sha256))];
+    pairs.extend(
+        artifact
+            .evidence
+            .iter()
+            .filter(|(key, value)| key != "sha256" || *value != artifact.sha256)
+            .map(|(key, value)| (clean(key), clean(value))),
+    );
+    Artifact {
+        name: clean(artifact.name.as_ref()),
+        about: clean(&format!(
+            "{}, {} ({} bytes), {} added",
+            artifact.media_type,
+            bytes(artifact.bytes),
+            artifact.bytes,
+            bytes(artifact.stored_bytes)
+        )),
+        pairs,
+    }
 }
 
 pub(super) fn audit_note(history: &History) -> String {
@@ -438,10 +513,6 @@ pub(super) fn audit_note(history: &History) -> String {
 
 pub(super) fn moment(at: Timestamp) -> String {
     at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()
-}
-
-pub(super) fn clock(at: Timestamp) -> String {
-    at.strftime("%H:%M:%S").to_string()
 }
 
 fn took(duration: SignedDuration) -> String {

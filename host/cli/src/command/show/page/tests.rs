@@ -3,6 +3,8 @@
 use serde_json::json;
 
 use super::*;
+use cofferdam_policy::name::DataSetName;
+use cofferdam_runs::application::External;
 use cofferdam_runs::history::{
     DataSetChange, DataSetHistory, Difference, LeaseHistory, StepHistory,
 };
@@ -45,6 +47,11 @@ fn history(text: &str) -> History {
         started: moment(0),
         finished: Some(moment(10)),
         outcome: Outcome::Failed,
+        settled: None,
+        external: vec![External {
+            name: DataSetName::parse("oracle").expect("a name"),
+            why: text.clone(),
+        }],
         journal: Found::Damaged(text.clone()),
         audit: Found::Damaged(text.clone()),
         data_sets: vec![DataSetHistory {
@@ -170,4 +177,53 @@ fn a_lease_that_was_not_put_back_stands_among_the_concerns() {
     history.leases[0].released = None;
     let page = page(&history, "harmless", Timestamp::UNIX_EPOCH);
     assert!(page.contains("NOT put back") && page.contains("Left changed"));
+}
+
+#[test]
+fn success_is_not_said_of_what_nobody_covers() {
+    let mut history = history("harmless");
+    history.outcome = Outcome::Succeeded;
+    let text = page(&history, "harmless", Timestamp::UNIX_EPOCH);
+    assert!(text.contains("! Succeeded for 1 of 2 data sets; not covered: 1"));
+    assert!(text.contains("! not covered") && text.contains("nobody backs it up here: harmless"));
+    history.external.clear();
+    let text = page(&history, "harmless", Timestamp::UNIX_EPOCH);
+    assert!(text.contains("✓ Succeeded: 1 of 1 data sets"));
+}
+
+#[test]
+fn a_data_set_that_failed_shows_the_steps_that_it_came_to() {
+    let mut history = history("harmless");
+    history.data_sets[0].snapshot = None;
+    let page = page(&history, "harmless", Timestamp::UNIX_EPOCH);
+    assert!(page.contains("Steps: harmless did not end well") && page.contains("No snapshot."));
+}
+
+#[test]
+fn a_run_over_midnight_says_the_days() {
+    let mut history = history("harmless");
+    assert!(!page(&history, "harmless", Timestamp::UNIX_EPOCH).contains("2026-11-22 09:00:02 to"));
+    history.finished = Some("2026-11-23T00:00:01Z".parse().expect("a time"));
+    let page = page(&history, "harmless", Timestamp::UNIX_EPOCH);
+    assert!(page.contains("2026-11-22 09:00:02 to 2026-11-22 09:00:07"));
+}
+
+#[test]
+fn what_a_later_run_put_back_does_not_stretch_the_timeline() {
+    let mut history = history("harmless");
+    history.outcome = Outcome::Interrupted;
+    history.settled = Some("2026-11-24T09:00:00Z".parse().expect("a time"));
+    history.leases[0].released = history.settled;
+    let page = page(&history, "harmless", Timestamp::UNIX_EPOCH);
+    assert!(page.contains("left:20.000%;width:50.000%"), "{page}");
+    assert!(page.contains("left:30.000%;width:70.000%"), "{page}");
+}
+
+#[test]
+fn notes_of_a_few_bytes_have_no_rate() {
+    let mut history = history("harmless");
+    let snapshot = history.data_sets[0].snapshot.as_mut().expect("a snapshot");
+    snapshot.artifacts[0].bytes = 20;
+    let page = page(&history, "harmless", Timestamp::UNIX_EPOCH);
+    assert!(page.contains(">20 B<") && !page.contains("iB/s"), "{page}");
 }
