@@ -161,6 +161,12 @@ pub trait Target: fmt::Debug {
     /// # Errors
     /// `Denied`, `Conflict` while a lease on them is held.
     fn set_replicas(&self, replicas: u32) -> Result<()>;
+    /// Lets the pods stay for the rest of the run: what would replace them is refused to every data set,
+    /// with this reason. For data that a new pod would not have.
+    ///
+    /// # Errors
+    /// `Denied`, `Conflict` while a lease on the workload is held, `Invalid` without a reason.
+    fn guard(&self, reason: &str) -> Result<()>;
     /// Another number of replicas for a time. The host puts it back whatever happens.
     ///
     /// # Errors

@@ -47,6 +47,7 @@ struct State {
     leases_held: Cell<usize>,
     kinds: RefCell<BTreeMap<String, String>>,
     replicas: RefCell<BTreeMap<String, u32>>,
+    guards: RefCell<BTreeMap<String, String>>,
     processed: RefCell<Option<Result<Processed>>>,
     calls: RefCell<Vec<String>>,
     logs: RefCell<Vec<(Level, String)>>,
@@ -177,6 +178,11 @@ impl World {
     /// The wanted number of replicas of the workload of a role.
     pub fn replicas_of(&self, role: &str) -> u32 {
         self.0.replicas.borrow().get(role).copied().unwrap_or(1)
+    }
+
+    /// Why the pods of a role must stay, where the module has said so.
+    pub fn guard_of(&self, role: &str) -> Option<String> {
+        self.0.guards.borrow().get(role).cloned()
     }
 
     /// Says what becomes of a template. The fakes have no cluster that could process one.

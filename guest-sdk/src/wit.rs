@@ -204,6 +204,10 @@ impl Target for WitTarget {
         raw::rollouts::set_replicas(&self.0, replicas).map_err(from_raw)
     }
 
+    fn guard(&self, reason: &str) -> Result<()> {
+        raw::rollouts::guard(&self.0, reason).map_err(from_raw)
+    }
+
     fn scale_to(&self, replicas: u32) -> Result<Lease> {
         let lease = raw::leases::scale_to(&self.0, replicas).map_err(from_raw)?;
         Ok(Lease::new(Box::new(WitLease(lease))))

@@ -56,6 +56,7 @@ impl Target for FakeTarget {
     fn restart(&self) -> Result<()> {
         self.world.0.manifest.rollout(&self.role, "restart")?;
         self.world.record(format!("restart {}", self.role))?;
+        self.check_guard()?;
         let react = self.world.0.on_restart.borrow().get(&self.role).cloned();
         if let Some(react) = react {
             (react.borrow_mut())(&self.world);
@@ -78,7 +79,18 @@ impl Target for FakeTarget {
         self.world.0.manifest.rollout(&self.role, "set-replicas")?;
         self.world
             .record(format!("set-replicas {} {replicas}", self.role))?;
+        self.check_guard()?;
         self.world.put_replicas(&self.role, replicas);
+        Ok(())
+    }
+
+    fn guard(&self, reason: &str) -> Result<()> {
+        self.world.0.manifest.rollout(&self.role, "guard")?;
+        self.world.record(format!("guard {}", self.role))?;
+        let mut guards = self.world.0.guards.borrow_mut();
+        guards
+            .entry(self.role.clone())
+            .or_insert_with(|| reason.to_owned());
         Ok(())
     }
 
@@ -86,6 +98,7 @@ impl Target for FakeTarget {
         self.world.0.manifest.rollout(&self.role, "scale")?;
         self.world
             .record(format!("scale {} {replicas}", self.role))?;
+        self.check_guard()?;
         let before = self.world.replicas_of(&self.role);
         self.world.put_replicas(&self.role, replicas);
         let role = self.role.clone();
@@ -96,6 +109,15 @@ impl Target for FakeTarget {
                 world.put_replicas(&role, before);
             },
         ))
+    }
+}
+
+impl FakeTarget {
+    fn check_guard(&self) -> Result<()> {
+        match self.world.0.guards.borrow().get(&self.role) {
+            Some(reason) => Err(Error::Conflict(format!("the pods must stay: {reason}"))),
+            None => Ok(()),
+        }
     }
 }
 

@@ -282,6 +282,7 @@ pub(crate) fn rollout_action(verb: RolloutVerb) -> &'static str {
         RolloutVerb::Replicas => "read-replicas",
         RolloutVerb::Scale => "lease-scale",
         RolloutVerb::SetReplicas => "set-replicas",
+        RolloutVerb::Guard => "guard-pods",
     }
 }
 
@@ -292,5 +293,6 @@ fn rollout_text(verb: RolloutVerb) -> &'static str {
         RolloutVerb::Replicas => "read the number of replicas",
         RolloutVerb::Scale => "change the number of replicas for a time",
         RolloutVerb::SetReplicas => "set the number of replicas for good",
+        RolloutVerb::Guard => "let no other data set of the run replace the pods",
     }
 }

@@ -406,6 +406,8 @@ pub trait Host: Send + Sync + fmt::Debug {
     async fn replicas(&self, role: &RoleName) -> Result<u32, HostError>;
     /// Sets the wanted number of replicas for good.
     async fn set_replicas(&self, role: &RoleName, replicas: u32) -> Result<(), HostError>;
+    /// Refuses every later change of the pods of the role's workload in this run, for this reason.
+    async fn guard(&self, role: &RoleName, reason: &str) -> Result<(), HostError>;
 
     /// Makes a temporary change. The host puts it back whatever happens.
     async fn take_lease(&self, request: LeaseRequest) -> Result<LeaseId, HostError>;

@@ -137,6 +137,8 @@ pub const LOG_BYTES: usize = 512 << 10;
 pub const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// Bytes of the name of a step, of a unit, of a condition, of a media type.
 pub const NAME_BYTES: usize = 100;
+/// A reason that a module gives for what others are refused: a long sentence.
+pub const REASON_BYTES: usize = 500;
 /// Pairs of evidence, of details, of changes.
 pub const PAIRS: usize = 64;
 /// Bytes of one value of evidence. A ConfigMap's whole content fits in a lease's 1 MiB instead.

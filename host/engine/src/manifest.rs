@@ -261,6 +261,8 @@ pub enum RolloutVerb {
     Scale,
     /// Set its number of replicas for good.
     SetReplicas,
+    /// Let nobody else in the run replace its pods.
+    Guard,
 }
 
 impl Manifest {

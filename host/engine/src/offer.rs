@@ -75,7 +75,10 @@ const OFFERED: &[(&str, &[&str])] = &[
             "wait-for",
         ],
     ),
-    ("rollouts", &["restart", "wait", "replicas", "set-replicas"]),
+    (
+        "rollouts",
+        &["restart", "wait", "replicas", "set-replicas", "guard"],
+    ),
     (
         "leases",
         &["[method]lease.release", "scale-to", "edit-object"],

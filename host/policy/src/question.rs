@@ -429,9 +429,10 @@ fn roll_context(operation: RolloutOperation) -> Pairs {
             let replicas = RestrictedExpression::new_long(i64::from(replicas));
             vec![("replicas", replicas)]
         }
-        RolloutOperation::Restart | RolloutOperation::Wait | RolloutOperation::Replicas => {
-            Vec::new()
-        }
+        RolloutOperation::Restart
+        | RolloutOperation::Wait
+        | RolloutOperation::Replicas
+        | RolloutOperation::Guard => Vec::new(),
     }
 }
 

@@ -455,6 +455,8 @@ pub enum RolloutOperation {
         /// The number.
         replicas: u32,
     },
+    /// Refuse every later change of the pods in this run.
+    Guard,
 }
 
 /// Roll a workload, or look at how that goes.

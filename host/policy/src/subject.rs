@@ -23,9 +23,10 @@ pub fn subject(request: AnyRequest<'_>) -> String {
             RolloutOperation::SetReplicas { replicas } => {
                 format!("{} (to {replicas} replicas)", asked.target.workload)
             }
-            RolloutOperation::Restart | RolloutOperation::Wait | RolloutOperation::Replicas => {
-                asked.target.workload.to_string()
-            }
+            RolloutOperation::Restart
+            | RolloutOperation::Wait
+            | RolloutOperation::Replicas
+            | RolloutOperation::Guard => asked.target.workload.to_string(),
         },
         AnyRequest::TakeLease(asked) => change(&asked.change),
         AnyRequest::PutBack(asked) => change(&asked.change),
@@ -60,6 +61,7 @@ pub fn capability(request: AnyRequest<'_>) -> &'static str {
             RolloutOperation::Wait => "wait-rollout",
             RolloutOperation::Replicas => "read-replicas",
             RolloutOperation::SetReplicas { .. } => "set-replicas",
+            RolloutOperation::Guard => "guard-pods",
         },
         AnyRequest::TakeLease(asked) => match asked.change {
             Change::Scale { .. } => "lease-scale",

@@ -93,6 +93,7 @@ fn of_request(request: &OwnedRequest) -> Vec<Right> {
                 rights
             }
             RolloutOperation::Replicas => workload(&asked.target.workload, &["get"]),
+            RolloutOperation::Guard => Vec::new(),
             RolloutOperation::SetReplicas { .. } => scale(&asked.target.workload),
         },
         OwnedRequest::TakeLease(asked) => change(&asked.change),

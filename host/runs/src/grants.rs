@@ -323,6 +323,7 @@ impl<'a> Collector<'a> {
             RolloutVerb::Restart => self.push(&RESTORE, roll(RolloutOperation::Restart)),
             RolloutVerb::Wait => self.push(&ANY_RUN, roll(RolloutOperation::Wait)),
             RolloutVerb::Replicas => self.push(&ANY_RUN, roll(RolloutOperation::Replicas)),
+            RolloutVerb::Guard => self.push(&RESTORE, roll(RolloutOperation::Guard)),
             RolloutVerb::SetReplicas => {
                 let replicas = STANDING;
                 self.push(&RESTORE, roll(RolloutOperation::SetReplicas { replicas }));

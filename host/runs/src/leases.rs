@@ -18,8 +18,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use cofferdam_cluster::{Original, PutBackOutcome};
 use cofferdam_engine::host::{LeaseId, Level};
-use cofferdam_policy::name::{DataKey, DataSetName, ObjectName};
-use cofferdam_policy::request::{Change, ObjectKind, Principal, PutBack, Scope, TakeLease, Target};
+use cofferdam_policy::name::{DataKey, DataSetName, Namespace, ObjectName};
+use cofferdam_policy::request::{
+    Change, ObjectKind, Principal, PutBack, Scope, TakeLease, Target, Workload,
+};
 use cofferdam_policy::{Permit, Policy};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -60,6 +62,21 @@ pub(crate) enum LeaseError {
         /// Who holds it.
         holder: DataSetName,
     },
+    /// Its pods have something that new ones would not have.
+    #[error(
+        "the pods of {subject} must stay for the rest of this run, says data set `{by}`: {reason}"
+    )]
+    Guarded {
+        /// The workload.
+        subject: String,
+        /// Who says so.
+        by: DataSetName,
+        /// Why.
+        reason: String,
+    },
+    /// Its pods cannot be kept: they go when the lease is put back.
+    #[error("a lease on {0} is held in this run, and putting it back replaces its pods")]
+    Changing(String),
     /// Another data set, the last to let go, failed to put it back.
     #[error("failed to put back {subject}: {reason}")]
     NotBack {
@@ -89,8 +106,19 @@ pub(crate) struct LeaseDesk {
     observer: Arc<dyn Observer>,
     cancel: CancellationToken,
     table: Mutex<Table>,
+    /// Workloads whose pods must stay. Looked at and changed only while `table` is locked.
+    guards: Mutex<Vec<Guard>>,
     moved: Notify,
     next: AtomicU64,
+}
+
+/// A workload whose pods must stay for the rest of the run.
+#[derive(Debug)]
+struct Guard {
+    namespace: Namespace,
+    workload: Workload,
+    by: DataSetName,
+    reason: String,
 }
 
 /// What a change is made to, as people name it.
@@ -151,6 +179,7 @@ impl LeaseDesk {
             observer,
             cancel,
             table: Mutex::default(),
+            guards: Mutex::default(),
             moved: Notify::new(),
             next: AtomicU64::new(1),
         }
@@ -161,6 +190,56 @@ impl LeaseDesk {
         self.table()
             .changes()
             .any(|change| subject(change) == wanted)
+    }
+
+    /// Lets the pods of a workload stay for the rest of the run. The first reason stands.
+    pub(crate) fn guard(
+        &self,
+        data_set: &DataSetName,
+        target: &Target,
+        reason: &str,
+    ) -> Result<(), LeaseError> {
+        let table = self.table();
+        if let Some(refusal) = table.changes().find_map(|change| match change {
+            Change::Scale {
+                namespace,
+                workload,
+                ..
+            } if *namespace == target.namespace && *workload == target.workload => {
+                Some(LeaseError::Changing(workload.to_string()))
+            }
+            Change::Scale { .. } | Change::EditObject { .. } => None,
+        }) {
+            return Err(refusal);
+        }
+        if self.refused(&target.namespace, &target.workload).is_none() {
+            self.guards().push(Guard {
+                namespace: target.namespace.clone(),
+                workload: target.workload.clone(),
+                by: data_set.clone(),
+                reason: reason.to_owned(),
+            });
+        }
+        Ok(())
+    }
+
+    /// Refuses a change of the pods of a workload that are to stay.
+    pub(crate) fn check_guards(&self, target: &Target) -> Result<(), LeaseError> {
+        let _table = self.table();
+        self.refused(&target.namespace, &target.workload)
+            .map_or(Ok(()), Err)
+    }
+
+    fn refused(&self, namespace: &Namespace, workload: &Workload) -> Option<LeaseError> {
+        let guards = self.guards();
+        let mut guards = guards.iter();
+        let guard =
+            guards.find(|guard| guard.namespace == *namespace && guard.workload == *workload)?;
+        Some(LeaseError::Guarded {
+            subject: workload.to_string(),
+            by: guard.by.clone(),
+            reason: guard.reason.clone(),
+        })
     }
 
     /// Writes the lease down and makes the change, or joins those who hold the same one.
@@ -174,7 +253,7 @@ impl LeaseDesk {
         let id = LeaseId(self.next.fetch_add(1, Ordering::Relaxed));
         let (made, how) = loop {
             let moved = self.moved.notified();
-            let turn = self.table().take(id, scope, data_set, change);
+            let turn = self.turn(id, scope, data_set, change)?;
             match turn {
                 Take::Make => break (self.make(id, data_set, permit).await, ""),
                 Take::Join(lent) => {
@@ -212,6 +291,26 @@ impl LeaseDesk {
                 Err(error)
             }
         }
+    }
+
+    fn turn(
+        &self,
+        id: LeaseId,
+        scope: &Scope,
+        data_set: &DataSetName,
+        change: &Change,
+    ) -> Result<Take, LeaseError> {
+        let mut table = self.table();
+        if let Change::Scale {
+            namespace,
+            workload,
+            ..
+        } = change
+            && let Some(refusal) = self.refused(namespace, workload)
+        {
+            return Err(refusal);
+        }
+        Ok(table.take(id, scope, data_set, change))
     }
 
     async fn make(
@@ -431,6 +530,10 @@ impl LeaseDesk {
 
     fn table(&self) -> MutexGuard<'_, Table> {
         self.table.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn guards(&self) -> MutexGuard<'_, Vec<Guard>> {
+        self.guards.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

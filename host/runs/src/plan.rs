@@ -6,11 +6,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use cofferdam_engine::manifest::RolloutVerb;
 use cofferdam_engine::{Binding, BindingError, Manifest, Module};
 use cofferdam_policy::Policy;
 use cofferdam_policy::grant::OwnedRequest;
 use cofferdam_policy::name::{ApplicationName, DataSetName, Namespace, PathName, PodPath};
-use cofferdam_policy::request::RunKind;
+use cofferdam_policy::request::{RunKind, Workload};
 use serde::Serialize;
 
 use crate::application::{Application, DataSet, External};
@@ -365,6 +366,10 @@ impl Plan {
             }
             Some(planned)
         };
+        let mut warnings = prepared.warnings.clone();
+        if kind == RunKind::Restore {
+            warnings.extend(guarded(prepared, &order));
+        }
         Self {
             kind,
             from,
@@ -374,7 +379,40 @@ impl Plan {
             external: prepared.external.clone(),
             quiesce: prepared.quiesce.clone(),
             left_out: prepared.left_out.clone(),
-            warnings: prepared.warnings.clone(),
+            warnings,
         }
     }
+}
+
+/// A sentence for each data set that may be refused to replace pods, since one before it may want them
+/// to stay. Whether it does is known only once it has looked.
+fn guarded(prepared: &Prepared, order: &[DataSetName]) -> Vec<String> {
+    let workloads = |name: &DataSetName, wanted: &dyn Fn(&RolloutVerb) -> bool| {
+        let mut data_sets = prepared.data_sets.iter();
+        let found = data_sets.find(|one| one.data_set.name == *name);
+        let rollouts = found
+            .into_iter()
+            .flat_map(|found| &found.module.manifest().rollouts);
+        let wanted = rollouts.filter(|(_, verbs)| verbs.iter().any(wanted));
+        let bound = wanted
+            .filter_map(|(role, _)| Some(found?.data_set.targets.get(role)?.workload.clone()));
+        bound.collect::<Vec<Workload>>()
+    };
+    let replaces = |verb: &RolloutVerb| match verb {
+        RolloutVerb::Restart | RolloutVerb::Scale | RolloutVerb::SetReplicas => true,
+        RolloutVerb::Wait | RolloutVerb::Replicas | RolloutVerb::Guard => false,
+    };
+    let mut sentences = Vec::new();
+    for (index, later) in order.iter().enumerate() {
+        let rolled = workloads(later, &replaces);
+        for earlier in order.iter().take(index) {
+            let kept = workloads(earlier, &|verb| *verb == RolloutVerb::Guard);
+            for workload in rolled.iter().filter(|workload| kept.contains(workload)) {
+                sentences.push(format!(
+                    "`{later}` replaces the pods of {workload}, and is refused where `{earlier}`, which comes before it, has restored what a new pod would not have: put `{later}` before it"
+                ));
+            }
+        }
+    }
+    sentences
 }

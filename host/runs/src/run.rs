@@ -454,7 +454,7 @@ impl Calls<'_> {
             .collect();
         let quiesce = &self.prepared.quiesce;
         let counts = !quiesce.is_empty() && !quiesce.contains(name);
-        let quiet = counts.then(|| self.awaited.is_empty());
+        let quiet = counts.then_some(self.awaited.is_empty());
         Some(data_set::Call {
             kind: self.kind,
             scope: self.scope.clone(),

@@ -410,6 +410,10 @@ impl Host for Session {
         self.set_wanted_replicas(role, replicas).await
     }
 
+    async fn guard(&self, role: &RoleName, reason: &str) -> Result<(), HostError> {
+        self.guard_pods(role, reason)
+    }
+
     async fn take_lease(&self, request: LeaseRequest) -> Result<LeaseId, HostError> {
         let namespace = self.scope.namespace.clone();
         let change = match request {
@@ -570,7 +574,10 @@ fn told_lease(error: LeaseError) -> HostError {
         LeaseError::Cluster(error) => blame::told(error),
         LeaseError::Cancelled => HostError::Cancelled,
         LeaseError::Denied(denied) => blame::denied(&denied),
-        LeaseError::Held(_) | LeaseError::Conflict { .. } => HostError::Conflict(error.to_string()),
+        LeaseError::Held(_)
+        | LeaseError::Conflict { .. }
+        | LeaseError::Guarded { .. }
+        | LeaseError::Changing(_) => HostError::Conflict(error.to_string()),
         LeaseError::Unknown => HostError::NotFound(error.to_string()),
         LeaseError::Journal(_) | LeaseError::Original { .. } | LeaseError::NotBack { .. } => {
             HostError::Failed {

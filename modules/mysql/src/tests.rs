@@ -219,11 +219,17 @@ fn a_load_beside_another_says_that_nothing_was_loaded() {
     });
     let refused = Mysql::restore(&world).expect_err("refused");
     assert_eq!(refused.code(), Some("load-runs"));
-    assert!(refused.to_string().contains("nothing was loaded"), "{refused}");
+    assert!(
+        refused.to_string().contains("nothing was loaded"),
+        "{refused}"
+    );
     // The same number of a statement of the dump itself has a line, and has loaded what came before.
     world.answers(
         "load",
-        [Answer::fails(1, "ERROR 1242 (21000) at line 7: Subquery returns more than 1 row")],
+        [Answer::fails(
+            1,
+            "ERROR 1242 (21000) at line 7: Subquery returns more than 1 row",
+        )],
     );
     check_refused(Mysql::restore(&world), "half restored");
 }

@@ -1,7 +1,7 @@
 //! The way back. Whatever can be refused is refused before anything is dropped; every step may be
 //! killed, and the whole started again.
 
-use cofferdam_guest_sdk::{Context, Error, Evidence, Host, Result};
+use cofferdam_guest_sdk::{Context, Error, Evidence, Host, Result, Target};
 
 use crate::counts::{self, Counts};
 use crate::server::{Database, Server};
@@ -36,8 +36,27 @@ pub(crate) fn restore(host: &dyn Host) -> Result<()> {
             "what was just restored lies in an emptyDir of pod `{}`: the next rollout of its workload wipes it, so do not roll it",
             server.pod.name()
         ));
+        guard(&*host.target("server")?, host)?;
     }
     stopped.put_back(host)
+}
+
+/// Has the host refuse that rollout, as far as it is one of this run. A site whose policy does not let
+/// it has the data all the same, and is told.
+fn guard(target: &dyn Target, host: &dyn Host) -> Result<()> {
+    let name = target.name();
+    let reason = format!(
+        "what was restored into `{name}` lies in an emptyDir, and a new pod would not have it"
+    );
+    match target.guard(&reason) {
+        Err(error @ Error::Denied(_)) => {
+            host.warn(&format!(
+                "a later data set of this run that rolls `{name}` is not held back: {error}"
+            ));
+            Ok(())
+        }
+        guarded => guarded.context(format!("the pods of `{name}` cannot be kept")),
+    }
 }
 
 fn load_cluster(host: &dyn Host, server: &Server) -> Result<()> {

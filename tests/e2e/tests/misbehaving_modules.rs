@@ -217,6 +217,11 @@ fn what_a_manifest_does_not_declare_is_refused_whatever_policy_says() {
             "does not declare set-replicas for target `server`",
         ),
         (
+            "guard",
+            "guard-pods",
+            "does not declare guard-pods for target `server`",
+        ),
+        (
             "template",
             "process-template",
             "declares no template `application`",

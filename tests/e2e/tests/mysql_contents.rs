@@ -186,7 +186,10 @@ fn everything_that_a_database_can_hold_comes_back_equal() {
 #[test]
 fn a_client_that_an_earlier_restore_left_behind_is_waited_for() {
     let site = Site::with(&["system-mysql"]);
-    sql(&site, "CREATE TABLE accounts (id INT PRIMARY KEY, name TEXT); INSERT INTO accounts VALUES (1, 'saved')");
+    sql(
+        &site,
+        "CREATE TABLE accounts (id INT PRIMARY KEY, name TEXT); INSERT INTO accounts VALUES (1, 'saved')",
+    );
     site.prepare(DATA_SET);
     let _kept = site.report(&["backup"]).exits(0);
     let left_behind = format!(
@@ -195,7 +198,10 @@ fn a_client_that_an_earlier_restore_left_behind_is_waited_for() {
     );
     site.in_pod("deployment/system-mysql", "system-mysql", &left_behind);
     let _restored = site.report(&["restore", "latest", "--yes"]).exits(0);
-    let still_runs = sql(&site, "SELECT IS_USED_LOCK(CONCAT('cofferdam-', MD5('system'))) IS NOT NULL");
+    let still_runs = sql(
+        &site,
+        "SELECT IS_USED_LOCK(CONCAT('cofferdam-', MD5('system'))) IS NOT NULL",
+    );
     assert_eq!(still_runs, "0\n", "the restore did not wait");
     assert_eq!(sql(&site, "SELECT name FROM accounts"), "saved\n");
 }

@@ -342,6 +342,79 @@ fn a_database_comes_back_in_one_transaction_or_by_several_jobs() {
 }
 
 #[test]
+fn what_was_restored_into_an_empty_dir_is_not_rolled_away_in_the_same_run() {
+    let site = Site::with(&["zync-database"]);
+    sql(
+        &site,
+        "zync_production",
+        "CREATE TABLE jobs AS SELECT generate_series(1, 300) AS id",
+    );
+    let proof = || {
+        sql(
+            &site,
+            "zync_production",
+            "SELECT count(*), sum(id) FROM jobs",
+        )
+    };
+    let with = |database: &str, rollout: &str| {
+        site.prepare(&format!(
+            "    - name: zync-database
+      module: {{ name: postgresql }}
+      targets: {SERVER}{database}
+    - name: rollout-zync-database
+      module: {{ name: rollout }}
+      targets: {{ workload: {{ workload: {WORKLOAD}, container: {CONTAINER} }} }}{rollout}
+"
+        ));
+    };
+    let after = |name: &str| format!("\n      restore: {{ after: [{name}] }}");
+    with("", &after("zync-database"));
+    let before = "300|45150\n";
+    assert_eq!(proof(), before);
+    let backup = site.report(&["backup"]).exits(0);
+    let evidence = backup.data_set("zync-database")["artifacts"][0]["evidence"].to_string();
+    assert!(evidence.contains("emptyDir"), "{evidence}");
+    let pod = || {
+        site.kubectl(&[
+            "get",
+            "pods",
+            "-l",
+            "deployment=zync-database",
+            "-o",
+            "name",
+        ])
+    };
+    let there = pod();
+
+    let said = "`rollout-zync-database` replaces the pods of deployment/zync-database, and is refused where `zync-database`";
+    let plan = site.cofferdam(&["restore", "latest", "--dry-run"]).exits(0);
+    assert!(plan.stdout().contains(said), "{plan}");
+    assert!(
+        plan.stdout()
+            .contains("may  guard-pods deployment/zync-database"),
+        "{plan}"
+    );
+    let refused = site
+        .report(&["restore", "latest", "--yes"])
+        .exits(1)
+        .says("the pods of deployment/zync-database must stay for the rest of this run, says data set `zync-database`: what was restored into `zync-database` lies in an emptyDir");
+    let database = refused.data_set("zync-database");
+    assert!(database.get("failure").is_none(), "{refused}");
+    let rollout = refused.data_set("rollout-zync-database");
+    assert!(rollout["failure"].is_object(), "{refused}");
+    assert_eq!(pod(), there, "the pod was replaced");
+    assert_eq!(proof(), before);
+
+    // The other way round the new pod is there first, and is loaded.
+    with(&after("rollout-zync-database"), "");
+    let plan = site.cofferdam(&["restore", "latest", "--dry-run"]).exits(0);
+    assert!(!plan.stdout().contains(said), "{plan}");
+    let _restored = site.report(&["restore", "latest", "--yes"]).exits(0);
+    assert_ne!(pod(), there, "the pod was not replaced");
+    assert_eq!(proof(), before);
+}
+
+#[test]
 fn postgresql_18_is_kept_and_restored_in_both_scopes() {
     let site = Site::with_objects_only();
     site.apply(EIGHTEEN);

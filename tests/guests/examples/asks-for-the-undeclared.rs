@@ -18,6 +18,7 @@ impl DataSet for Module {
             "target" => host.target("neighbour").map(drop),
             "rollout" => server.restart(),
             "replicas" => server.set_replicas(0),
+            "guard" => server.guard("nobody else is to roll it"),
             "template" => host
                 .process_template("application", "template.json", WhenPresent::Replace)
                 .map(drop),

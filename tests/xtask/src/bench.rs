@@ -83,7 +83,9 @@ fn stream(
     let mut table = start::measure(&ground, progress)?;
     table.extend(transfer::backup(&ground, rounds, progress)?);
     table.extend(transfer::restore(&ground, rounds, progress)?);
-    table.push(transfer::with_and_without_module(&ground, rounds, progress)?);
+    table.push(transfer::with_and_without_module(
+        &ground, rounds, progress,
+    )?);
     table.extend(memory::compare(&ground, arguments.memory_size, progress)?);
     ground.stop()?;
     Ok(table)

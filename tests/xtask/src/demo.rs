@@ -96,7 +96,10 @@ pub(crate) fn command(
         NAMESPACE,
     );
     step.done("answers");
-    let step = progress.start("application", "starting 3scale: its databases, and stand-ins");
+    let step = progress.start(
+        "application",
+        "starting 3scale: its databases, and stand-ins",
+    );
     let files = application::whole(&workspace.root)?;
     let objects = application::apply(&kubectl, &files, &settings.image)?;
     application::wait(&kubectl)?;
@@ -156,7 +159,10 @@ fn show(
     step.done(&format!("run {}", backup.run));
 
     progress.heading("disaster");
-    let step = progress.start("destroy", "DROP DATABASE, DROP SCHEMA, FLUSHALL, find -delete, kubectl delete");
+    let step = progress.start(
+        "destroy",
+        "DROP DATABASE, DROP SCHEMA, FLUSHALL, find -delete, kubectl delete",
+    );
     for data_set in &data_sets {
         interrupt::check()?;
         data_set.destroy(kubectl)?;

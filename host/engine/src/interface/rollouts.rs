@@ -6,9 +6,11 @@ use wasmtime::component::Resource;
 use super::wait_time;
 use crate::bindings::cofferdam::module::rollouts;
 use crate::capability::rollout_action;
-use crate::fault::Answer;
+use crate::fault::{Answer, Fault};
+use crate::limits;
 use crate::manifest::RolloutVerb;
 use crate::state::{CallState, TargetEntry};
+use crate::text::clean;
 
 impl rollouts::Host for CallState {
     async fn restart(&mut self, what: Resource<TargetEntry>) -> Answer<()> {
@@ -34,6 +36,16 @@ impl rollouts::Host for CallState {
         let role = self.rollout(&what, RolloutVerb::SetReplicas)?;
         let set = self.host.set_replicas(&role, replicas).await;
         self.answered(set)
+    }
+
+    async fn guard(&mut self, what: Resource<TargetEntry>, reason: String) -> Answer<()> {
+        let role = self.rollout(&what, RolloutVerb::Guard)?;
+        let reason = clean(reason.trim(), limits::REASON_BYTES);
+        if reason.is_empty() {
+            return Err(Fault::invalid("a guard needs a reason"));
+        }
+        let guarded = self.host.guard(&role, &reason).await;
+        self.answered(guarded)
     }
 }
 

@@ -235,6 +235,11 @@ async fn what_the_manifest_does_not_declare_never_reaches_the_host() {
             "does not declare set-replicas for target `server`",
         ),
         (
+            "guard",
+            "guard-pods",
+            "does not declare guard-pods for target `server`",
+        ),
+        (
             "template",
             "process-template",
             "declares no template `application`",

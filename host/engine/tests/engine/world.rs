@@ -329,6 +329,10 @@ impl Host for World {
         self.asked(format!("set-replicas {role} {replicas}"))
     }
 
+    async fn guard(&self, role: &RoleName, reason: &str) -> Result<(), HostError> {
+        self.asked(format!("guard {role} {reason}"))
+    }
+
     async fn take_lease(&self, request: LeaseRequest) -> Result<LeaseId, HostError> {
         let what = match request {
             LeaseRequest::Scale { role, replicas } => format!("lease {role} {replicas}"),

@@ -227,6 +227,13 @@ impl Writer<'_> {
                     "  not pinned: the number, which comes from the backup".to_owned(),
                 ];
             }
+            RolloutOperation::Guard => {
+                rule.plain = false;
+                rule.comments = vec![format!(
+                    "{}: no other data set of the run may replace its pods",
+                    target.workload
+                )];
+            }
             RolloutOperation::Restart | RolloutOperation::Wait | RolloutOperation::Replicas => {}
         }
         rule

@@ -369,6 +369,7 @@ fn every_request() -> Vec<OwnedRequest> {
         RolloutOperation::Wait,
         RolloutOperation::Replicas,
         RolloutOperation::SetReplicas { replicas: 3 },
+        RolloutOperation::Guard,
     ] {
         requests.push(roll(operation).into());
     }

@@ -1,6 +1,8 @@
 //! Leases against a cluster that is a map, so that every order of taking and letting go can be
 //! played.
 
+mod scaling;
+
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -496,56 +498,4 @@ async fn only_others_see_an_object_as_it_was_before() {
             .is_empty()
     );
     assert!(seen("system-redis").is_empty());
-}
-
-#[test]
-fn scaling_to_the_same_number_is_the_same_change() {
-    let scope = stage().scope(&name("objects"));
-    let scale = |replicas| Change::Scale {
-        namespace: scope.namespace.clone(),
-        workload: Workload {
-            kind: WorkloadKind::Deployment,
-            name: ObjectName::parse("system-app").expect("a name"),
-        },
-        replicas,
-    };
-    let mut table = Table::default();
-    let mut take = |id, data_set, replicas| {
-        let turn = table.take(LeaseId(id), &scope, &name(data_set), &scale(replicas));
-        if matches!(turn, Take::Make) {
-            table.made(LeaseId(id));
-        }
-        turn
-    };
-    assert!(matches!(take(1, "a", 0), Take::Make));
-    assert!(matches!(take(2, "b", 0), Take::Join(_)));
-    assert!(matches!(take(3, "c", 1), Take::Conflict(_)));
-}
-
-#[test]
-fn while_a_workload_is_scaled_its_number_is_the_one_from_before() {
-    let scope = stage().scope(&name("objects"));
-    let workload = |called: &str| Workload {
-        kind: WorkloadKind::Deployment,
-        name: ObjectName::parse(called).expect("a name"),
-    };
-    let change = Change::Scale {
-        namespace: scope.namespace.clone(),
-        workload: workload("system-app"),
-        replicas: 0,
-    };
-    let mut table = Table::default();
-    let number = |table: &Table, called| table.replicas_before(&scope.namespace, &workload(called));
-    let _make = table.take(LeaseId(1), &scope, &name("stop-app"), &change);
-    assert_eq!(number(&table, "system-app"), None, "nothing is changed yet");
-    table.found(LeaseId(1), Original::Replicas { replicas: 3 });
-    table.made(LeaseId(1));
-    assert_eq!(number(&table, "system-app"), Some(3));
-    assert_eq!(number(&table, "system-sidekiq"), None);
-    let elsewhere = Namespace::parse("elsewhere").expect("a name");
-    let there = table.replicas_before(&elsewhere, &workload("system-app"));
-    assert_eq!(there, None);
-    let _last = table.leave(LeaseId(1));
-    table.put_back(LeaseId(1), Ok(PutBackOutcome::Restored));
-    assert_eq!(number(&table, "system-app"), None);
 }

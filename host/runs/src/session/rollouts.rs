@@ -6,19 +6,21 @@ use std::time::Duration;
 
 use cofferdam_engine::host::HostError;
 use cofferdam_policy::name::RoleName;
-use cofferdam_policy::request::{Roll, RolloutOperation};
+use cofferdam_policy::request::{Roll, RolloutOperation, Target};
 
-use super::{Granted, Session};
+use super::{Granted, Pending, Session, told_lease};
 use crate::audit::Ending;
 use crate::event::Event;
 
 impl Session {
     pub(super) async fn restart_workload(&self, role: &RoleName) -> Result<(), HostError> {
+        let target = self.bound(role)?;
         let request = Roll {
-            target: self.bound(role)?,
+            target: target.clone(),
             operation: RolloutOperation::Restart,
         };
         let Granted { permit, record } = self.permit(request)?;
+        self.check_guards(&target, &record)?;
         record.close(self.shared.cluster.restart(&permit).await)
     }
 
@@ -76,9 +78,10 @@ impl Session {
         let target = self.bound(role)?;
         let workload = target.workload.to_string();
         let Granted { permit, record } = self.permit(Roll {
-            target,
+            target: target.clone(),
             operation: RolloutOperation::SetReplicas { replicas },
         })?;
+        self.check_guards(&target, &record)?;
         // What a lease puts back is not to be set for good meanwhile.
         if self.shared.leases.holds(&workload) {
             let message = format!("a lease on {workload} is held in this run");
@@ -89,5 +92,35 @@ impl Session {
             return Err(HostError::Conflict(message));
         }
         record.close(self.shared.cluster.set_replicas(&permit).await)
+    }
+
+    /// Lets the pods of a workload stay for the rest of the run.
+    pub(super) fn guard_pods(&self, role: &RoleName, reason: &str) -> Result<(), HostError> {
+        let target = self.bound(role)?;
+        let request = Roll {
+            target: target.clone(),
+            operation: RolloutOperation::Guard,
+        };
+        let Granted { permit: _, record } = self.permit(request)?;
+        let guarded = self
+            .shared
+            .leases
+            .guard(&self.data_set.name, &target, reason);
+        record.end(Ending {
+            error: guarded.as_ref().err().map(ToString::to_string),
+            ..Ending::default()
+        });
+        guarded.map_err(told_lease)
+    }
+
+    /// What has the pods of a workload stay is not to be undone by another data set.
+    fn check_guards(&self, target: &Target, record: &Pending) -> Result<(), HostError> {
+        self.shared.leases.check_guards(target).map_err(|refusal| {
+            record.end(Ending {
+                error: Some(refusal.to_string()),
+                ..Ending::default()
+            });
+            told_lease(refusal)
+        })
     }
 }

@@ -220,4 +220,26 @@ fn data_in_an_empty_dir_are_warned_of_in_both_ways() {
     assert_eq!(evidence.get("storage"), Some("emptyDir"));
     Postgresql::restore(&world).expect("the restore");
     assert!(world.logged(Level::Warn, "the next rollout of its workload wipes it"));
+    let reason = world.guard_of("server").expect("a guard");
+    assert!(reason.contains("lies in an emptyDir"), "{reason}");
+
+    let denial = cofferdam_guest_sdk::error::Denial {
+        capability: "guard-pods".to_owned(),
+        rule: "default".to_owned(),
+        subject: None,
+        message: "policy does not allow `guard-pods`".to_owned(),
+    };
+    world.fail_once("guard server", Error::Denied(denial));
+    Postgresql::restore(&world).expect("the data are back all the same");
+    assert!(world.logged(Level::Warn, "is not held back: policy does not allow"));
+    let held = Error::Conflict("a lease on deployment/server is held".to_owned());
+    world.fail_once("guard server", held);
+    check_refused(Postgresql::restore(&world), "cannot be kept: a lease");
+}
+
+#[test]
+fn a_server_on_a_volume_may_be_rolled() {
+    let world = with_backup("cluster");
+    Postgresql::restore(&world).expect("the restore");
+    assert_eq!(world.guard_of("server"), None);
 }

@@ -21,6 +21,9 @@ pub(crate) struct Volumes {
     ready: BTreeMap<String, Volume>,
 }
 
+/// What the kubelet has in the path of an emptyDir: who looks at the mounts of a pod knows it by that.
+const EMPTY_DIR: &str = "kubernetes.io~empty-dir";
+
 #[derive(Debug)]
 struct Volume {
     folder: PathBuf,
@@ -46,9 +49,10 @@ impl Volumes {
                     }
                 }
                 VolumeSource::EmptyDir { size_limit } => {
-                    open_to_all(&own)?;
+                    let folder = scratch.join(EMPTY_DIR).join(&spec.name);
+                    open_to_all(&folder)?;
                     Volume {
-                        folder: own,
+                        folder,
                         size_limit: *size_limit,
                         holds_files: false,
                     }
@@ -290,7 +294,9 @@ mod tests {
         ] {
             volumes.plan_one(&mount(path, sub_path)).unwrap_err();
         }
-        volumes.plan_one(&mount("/a", Some("b/c"))).unwrap();
+        let planned = volumes.plan_one(&mount("/a", Some("b/c"))).unwrap();
+        let place = scratch.path().join("kubernetes.io~empty-dir/settings");
+        assert_eq!(planned.source, place);
         prepare(
             scratch.path(),
             "../x",

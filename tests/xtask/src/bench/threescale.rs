@@ -22,7 +22,10 @@ pub(super) fn measure(
     let site = Installation::prepare(settings, arguments.size, progress)?;
     progress.heading("measure");
     let rounds = arguments.rounds;
-    let step = progress.start("backup", &format!("{rounds} rounds of cofferdam and by hand"));
+    let step = progress.start(
+        "backup",
+        &format!("{rounds} rounds of cofferdam and by hand"),
+    );
     let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         site.new_repository()?;
@@ -39,7 +42,10 @@ pub(super) fn measure(
         "s",
     )];
 
-    let step = progress.start("restore", &format!("{rounds} rounds of cofferdam and by hand"));
+    let step = progress.start(
+        "restore",
+        &format!("{rounds} rounds of cofferdam and by hand"),
+    );
     let (mut ours, mut by_hand) = (Vec::new(), Vec::new());
     let before = site.proof()?;
     for _ in 0..rounds {

@@ -175,7 +175,9 @@ impl DataSet {
     pub(super) fn destroy(&self, kubectl: &Kubectl) -> anyhow::Result<()> {
         match &self.content {
             Content::Mysql { place, database } => mysql::destroy(kubectl, place, database),
-            Content::Postgresql { place, database } => postgresql::destroy(kubectl, place, database),
+            Content::Postgresql { place, database } => {
+                postgresql::destroy(kubectl, place, database)
+            }
             Content::Redis { place } => redis::destroy(kubectl, place),
             Content::Files { place, folder } => folder_of_files::destroy(kubectl, place, folder),
             Content::Objects { names } => objects::destroy(kubectl, names),

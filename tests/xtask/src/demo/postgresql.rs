@@ -16,8 +16,7 @@ CREATE INDEX waiting ON que_jobs (run_at) WHERE tenant > 250;
 ";
 
 /// Everything of the application's own: tables with their columns, rows in the order of their keys, indexes.
-const TABLES: &str =
-    "SELECT quote_ident(table_name) FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1";
+const TABLES: &str = "SELECT quote_ident(table_name) FROM information_schema.tables WHERE table_schema = 'public' ORDER BY 1";
 const SHAPES: &str = "SELECT table_name, column_name, data_type, column_default, is_nullable FROM information_schema.columns WHERE table_schema = 'public' ORDER BY 1, ordinal_position;
 SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1;
 ";
@@ -52,12 +51,7 @@ pub(super) fn destroy(kubectl: &Kubectl, place: &Place, database: &str) -> anyho
     client(kubectl, place, database, slip).map(drop)
 }
 
-fn client(
-    kubectl: &Kubectl,
-    place: &Place,
-    database: &str,
-    sql: &str,
-) -> anyhow::Result<Vec<u8>> {
+fn client(kubectl: &Kubectl, place: &Place, database: &str, sql: &str) -> anyhow::Result<Vec<u8>> {
     let words = [
         "psql",
         "--no-psqlrc",

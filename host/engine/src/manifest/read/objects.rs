@@ -227,9 +227,10 @@ pub(super) fn rollouts(
                     "replicas" => RolloutVerb::Replicas,
                     "scale" => RolloutVerb::Scale,
                     "set-replicas" => RolloutVerb::SetReplicas,
+                    "guard" => RolloutVerb::Guard,
                     other => {
                         let problem = format!(
-                            "`{}`: use restart, wait, replicas, scale or set-replicas",
+                            "`{}`: use restart, wait, replicas, scale, set-replicas or guard",
                             other.escape_default()
                         );
                         return Err(at(&place, problem));

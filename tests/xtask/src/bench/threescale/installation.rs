@@ -138,7 +138,11 @@ impl Installation {
             while first <= keys {
                 let last = keys.min(first + KEYS_OF_A_CALL - 1);
                 let (first_key, last_key) = (first.to_string(), last.to_string());
-                self.redis(server, &["EVAL", REDIS_SEED, "0", &first_key, &last_key], "seeded")?;
+                self.redis(
+                    server,
+                    &["EVAL", REDIS_SEED, "0", &first_key, &last_key],
+                    "seeded",
+                )?;
                 first = last + 1;
             }
             // What the manual procedure copies.
@@ -233,8 +237,7 @@ impl Installation {
     }
 
     fn sql(&self, statements: &str) -> anyhow::Result<String> {
-        let client =
-            "MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql -uroot -hlocalhost --batch --skip-column-names system";
+        let client = "MYSQL_PWD=$MYSQL_ROOT_PASSWORD exec mysql -uroot -hlocalhost --batch --skip-column-names system";
         let answer = self
             .kubectl
             .exec(&mysql(), &["sh", "-c", client], statements.as_bytes())?;
