@@ -133,7 +133,7 @@ fn opening(
         "found by looking at its workloads; each run looks again"
     };
     let mut text = format!(
-        "# Written by `cofferdam init threescale` for 3scale of era {}\n# in namespace `{}`, {how}.\n# Read it, correct it, commit it; `cofferdam check` is next.\n#\n# `restore: after` puts a restore in order: Secrets and ConfigMaps, custom resource, files, databases,\n# Redis, what is derived from them, rollouts, routes last. A backup has no order.\n# `quiesce` is what `backup --quiesce` stops, in this order, until all is backed up; other backups leave\n# it out. Files are read through a pod of system-app, so they come before.\n# `external: WHY` names what nobody here backs up: every run then ends with exit code 4.\n",
+        "# Written by `cofferdam init threescale` for 3scale of era {}\n# in namespace `{}`, {how}.\n# Read it, correct it, commit it; `cofferdam check` is next.\n#\n# `restore: after` puts a restore in order: Secrets and ConfigMaps, custom resource, files\n# and databases, what is derived from them, rollouts, routes last. A backup has no order.\n# `quiesce` is what `backup --quiesce` stops, in this order, until all is backed up; other backups leave\n# it out. Files are read through a pod of system-app, so they come before.\n# `external: WHY` names what nobody here backs up: every run then ends with exit code 4.\n",
         found.era, heading.namespace
     );
     if !not_covered.is_empty() {

@@ -56,14 +56,13 @@ pub(super) const STORAGE_FILES: &str = "system-storage";
 
 const OBJECTS: u32 = 0;
 const RESOURCE: u32 = 1;
-/// Before the databases, and not beside them: a PostgreSQL is restored with system-app scaled to 0.
+/// Before a PostgreSQL, which is restored with system-app scaled to 0: the files are reached through it.
 const FILES: u32 = 2;
-const DATABASES: u32 = 3;
-const BACKEND_REDIS: u32 = 4;
-const SYSTEM_REDIS: u32 = 5;
-const DERIVED: u32 = 6;
+/// None of them reads another; what is derived from them comes later.
+const DATA: u32 = 3;
+const DERIVED: u32 = 4;
 /// The first of the rollouts; each is a stage of its own.
-const ROLLOUT: u32 = 7;
+const ROLLOUT: u32 = 5;
 const SEARCH: u32 = 100;
 const ROUTES: u32 = 101;
 
@@ -120,8 +119,8 @@ pub(super) fn steps(found: &Found) -> Vec<Step> {
     steps.push(storage(found));
     steps.push(system_database(found));
     steps.extend(zync_database(found));
-    steps.push(redis(found, "backend-redis", BACKEND_REDIS));
-    steps.push(redis(found, "system-redis", SYSTEM_REDIS));
+    steps.push(redis(found, "backend-redis"));
+    steps.push(redis(found, "system-redis"));
     steps.extend(rake(
         found,
         DERIVED,
@@ -224,19 +223,16 @@ fn custom_resource(found: &Found) -> Step {
 fn system_database(found: &Found) -> Step {
     let name = "system-database";
     let mysql = found.place("system-mysql");
-    let postgresql = found
-        .place("system-postgresql")
-        .or_else(|| found.place("system-database"));
-    let (module, place) = match (mysql, postgresql) {
+    let (module, place) = match (mysql, postgresql(found)) {
         (Some(place), None) => ("mysql", place),
         (None, Some(place)) => ("postgresql", place),
         (Some(_), Some(_)) => {
             let why = "there are a MySQL and a PostgreSQL: bind the one that `URL` in Secret system-database names".to_owned();
-            return step(DATABASES, name, &[], Body::External { why });
+            return step(DATA, name, &[], Body::External { why });
         }
         (None, None) => {
             return external(
-                DATABASES,
+                DATA,
                 name,
                 "neither system-mysql nor system-postgresql is in the namespace",
                 "mysql",
@@ -260,7 +256,7 @@ fn system_database(found: &Found) -> Step {
         parameters,
     };
     step(
-        DATABASES,
+        DATA,
         name,
         &["Accounts, APIs, plans: the truth of 3scale."],
         Body::Bound(bound),
@@ -274,7 +270,7 @@ fn zync_database(found: &Found) -> Vec<Step> {
             return Vec::new();
         }
         let missing = "there is no zync-database in the namespace";
-        return vec![external(DATABASES, name, missing, "postgresql")];
+        return vec![external(DATA, name, missing, "postgresql")];
     };
     let mut targets = vec![("server", place)];
     targets.extend(found.place("zync").map(|place| ("writer", place)));
@@ -291,13 +287,13 @@ fn zync_database(found: &Found) -> Vec<Step> {
     let comments = [
         "Jobs of zync. Its volume is an emptyDir: the next rollout of zync-database wipes what was restored.",
     ];
-    vec![step(DATABASES, name, &comments, Body::Bound(bound))]
+    vec![step(DATA, name, &comments, Body::Bound(bound))]
 }
 
-fn redis(found: &Found, name: &'static str, stage: u32) -> Step {
+fn redis(found: &Found, name: &'static str) -> Step {
     let Some(place) = found.place(name) else {
         let missing = format!("there is no {name} in the namespace");
-        return external(stage, name, &missing, "redis");
+        return external(DATA, name, &missing, "redis");
     };
     let bound = Bound {
         module: "redis",
@@ -311,9 +307,9 @@ fn redis(found: &Found, name: &'static str, stage: u32) -> Step {
     let comment = if name == "backend-redis" {
         "Counters of usage and keys of applications."
     } else {
-        "Queues of system. Shares the ConfigMap redis-config with backend-redis, so it comes after it."
+        "Queues of system. A restore edits the ConfigMap redis-config once for both."
     };
-    step(stage, name, &[comment], Body::Bound(bound))
+    step(DATA, name, &[comment], Body::Bound(bound))
 }
 
 fn storage(found: &Found) -> Step {
@@ -328,7 +324,17 @@ fn storage(found: &Found) -> Step {
         parameters: vec![essential("folder", STORAGE)],
     };
     let comment = "Files of the developer portal. Leave it out where 3scale keeps them in S3.";
-    step(FILES, name, &[comment], Body::Bound(bound))
+    let stage = match postgresql(found) {
+        Some(_) => FILES,
+        None => DATA,
+    };
+    step(stage, name, &[comment], Body::Bound(bound))
+}
+
+/// The system database where it is a PostgreSQL.
+fn postgresql(found: &Found) -> Option<Place> {
+    let place = found.place("system-postgresql");
+    place.or_else(|| found.place("system-database"))
 }
 
 fn rollout(found: &Found, stage: u32, name: &'static str) -> Option<Step> {

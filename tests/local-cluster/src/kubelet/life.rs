@@ -41,7 +41,7 @@ pub(super) async fn live(kubelet: Arc<Kubelet>, pod: Arc<Value>) {
         pod,
         known: Mutex::new(known),
     });
-    life.publish();
+    life.change(|_| ());
     let begun = life.begin().await;
     if let Some(running) = begun {
         let mut work = JoinSet::new();
@@ -69,8 +69,10 @@ impl Life {
     }
 
     fn change(&self, change: impl FnOnce(&mut Known)) {
-        change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
-        self.publish();
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        change(&mut known);
+        // Under the lock: else who changed last may be overwritten by who is last to write.
+        self.publish(&known);
     }
 
     fn change_container(&self, name: &str, change: impl FnOnce(&mut Container)) {
@@ -81,19 +83,14 @@ impl Life {
     }
 
     /// Writes the status to the object, if it is still this pod's.
-    fn publish(&self) {
-        let known = self
-            .known
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+    fn publish(&self, known: &Known) {
         let (namespace, name) = (document::namespace(&self.pod), document::name(&self.pod));
         self.kubelet.store.amend("pods", namespace, name, |pod| {
             if document::uid(pod) != document::uid(&self.pod) {
                 return;
             }
             let previous = pod.get("status").cloned().unwrap_or_default();
-            let status = status::object(pod, &known, &previous);
+            let status = status::object(pod, known, &previous);
             document::set(pod, "/status", status);
             document::set_default(pod, "/spec/nodeName", serde_json::json!("local-cluster"));
         });

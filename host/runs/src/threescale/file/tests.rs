@@ -123,11 +123,9 @@ fn the_stock_modules_are_bound_in_the_order_of_a_restore() {
                 "objects kube-objects after []".to_owned(),
                 format!("system-database mysql {word}/system-mysql/system-mysql after [objects]"),
                 format!(
-                    "backend-redis redis {word}/backend-redis/backend-redis after [system-database]"
+                    "backend-redis redis {word}/backend-redis/backend-redis after [objects]"
                 ),
-                format!(
-                    "system-redis redis {word}/system-redis/system-redis after [backend-redis]"
-                ),
+                format!("system-redis redis {word}/system-redis/system-redis after [objects]"),
             ]
         );
         assert!(application.external.is_empty());
@@ -186,8 +184,8 @@ fn rollouts_and_tasks_follow_the_data_and_routes_come_last() {
     assert_eq!(
         lines(&application)[3..],
         [
-            "system-redis redis deployment/system-redis/system-redis after [backend-redis]",
-            "storage-rewrite rake deployment/system-sidekiq/system-sidekiq after [system-redis]",
+            "system-redis redis deployment/system-redis/system-redis after [objects]",
+            "storage-rewrite rake deployment/system-sidekiq/system-sidekiq after [backend-redis system-database system-redis]",
             "rollout-backend-worker rollout deployment/backend-worker/backend-worker after [storage-rewrite]",
             "rollout-system-app rollout deployment/system-app/system-master after [rollout-backend-worker]",
             "rollout-system-searchd rollout deployment/system-searchd/system-searchd after [rollout-system-app]",
