@@ -1,9 +1,5 @@
 //! Dumps of whole PostgreSQL servers, taken by hand, come over; exported ones go back by hand. On two releases.
-#![expect(
-    clippy::disallowed_methods,
-    clippy::indexing_slicing,
-    reason = "helpers of tests are test code"
-)]
+#![expect(clippy::disallowed_methods, reason = "helpers of tests are test code")]
 
 use std::path::Path;
 
