@@ -284,7 +284,8 @@ pub(crate) struct Show {
 
 #[derive(Debug, Args)]
 pub(crate) struct Import {
-    /// The folder with the files, such as `system-mysql-backup.gz` and `system-smtp.json`
+    /// The folder with the files, such as `system-mysql-backup.gz`, `system-smtp.json` and, itself a
+    /// folder, `system-storage`. Links in it are kept and never followed
     #[arg(value_hint = ValueHint::DirPath)]
     pub(crate) folder: PathBuf,
     #[command(flatten)]

@@ -98,8 +98,12 @@ impl Workload {
             Some(WorkloadKind::DeploymentConfig) => {
                 format!("oc -n {namespace} rollout latest {}", self.shown)
             }
+            // Kubectl refuses a second restart within the same second.
             Some(WorkloadKind::Deployment | WorkloadKind::StatefulSet) | None => {
-                format!("kubectl -n {namespace} rollout restart {}", self.shown)
+                format!(
+                    "sleep 1; kubectl -n {namespace} rollout restart {}",
+                    self.shown
+                )
             }
         };
         vec![begin, self.wait(namespace)]
@@ -304,10 +308,13 @@ impl Guide {
 
     fn postgres(&mut self, dump: &DumpFile) {
         self.heading(&format!("`{}`", dump.file));
-        self.line("A dump of all databases and roles. It drops and makes again, so nobody may be connected: of `zync-database`, `zync` and `zync-que` must be at 0. Three kinds of errors are expected and do no harm: the role that loads cannot be dropped, a role that owns something cannot be dropped, a role exists already. `psql` goes on after every error, so the block looks for any other in what it said, and ends with an error if there is one: then the restore did not succeed.");
-        let (errors, unexpected) = (
-            format!("{}.errors", dump.file),
-            format!("{}.unexpected", dump.file),
+        self.line("A dump of all databases and roles. It drops and makes again, so nobody may be connected: of `zync-database`, `zync` and `zync-que` must be at 0. The block looks for sessions first and stops while there are any: what is not dropped would be filled twice. Three kinds of errors are expected and do no harm: the role that loads cannot be dropped, a role that owns something cannot be dropped, a role exists already. `psql` goes on after every error, so the block looks for any other in what it said, and ends with an error if there is one: then the restore did not succeed.");
+        let [sessions, errors, unexpected] =
+            ["sessions", "errors", "unexpected"].map(|end| format!("{}.{end}", dump.file));
+        // Ten times, since a probe of the pod is a session too.
+        let alone = format!(
+            "tries=0; while {} -- psql -X -A -t -U postgres -d postgres -c \"SELECT datname, usename, application_name FROM pg_stat_activity WHERE backend_type = 'client backend' AND datname <> 'postgres'\" > {sessions} && test -s {sessions}; do cat {sessions}; tries=$((tries + 1)); test $tries -lt 10; sleep 1; done",
+            dump.workload.exec(&self.namespace)
         );
         let load = format!(
             "gunzip -c {} | {} -- sh -c 'LC_ALL=C PGOPTIONS=\"-c lc_messages=C\" exec psql -X -q -v VERBOSITY=verbose -U postgres -d postgres' > /dev/null 2> {errors} || (cat {errors} && exit 1)",
@@ -318,10 +325,13 @@ impl Guide {
             "grep -e 'ERROR: ' -e 'FATAL: ' -e 'error: ' {errors} | grep -v -e 'ERROR:  55006: current user cannot be dropped' -e 'ERROR:  2BP01: role \"[^\"]*\" cannot be dropped' -e 'ERROR:  42710: role \"[^\"]*\" already exists' | tee {unexpected}"
         );
         let name = dump.workload.name.clone();
-        self.shell(&name, &[load, look, format!("test ! -s {unexpected}")]);
+        self.shell(
+            &name,
+            &[alone, load, look, format!("test ! -s {unexpected}")],
+        );
         self.line("");
         self.line(&format!(
-            "Remove `{errors}` and `{unexpected}` when you have read them."
+            "Remove `{sessions}`, `{errors}` and `{unexpected}` when you have read them."
         ));
         if name == "zync-database" {
             self.line("");

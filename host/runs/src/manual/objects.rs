@@ -165,6 +165,11 @@ mod tests {
                 secret("Secret", "system-seed", "aGVsbG8="),
                 "holds Secret `system-seed`",
             ),
+            // A pod template may have passwords in clear: nothing with one is taken over.
+            (
+                secret("Deployment", "system-smtp", "hunter2!"),
+                "holds `v1` `Deployment`, where a `v1` `Secret` belongs",
+            ),
             (
                 secret("Secret", "system-smtp", "hunter2!"),
                 "under `password` that is not base64",
@@ -187,5 +192,8 @@ mod tests {
         assert_eq!(names, ["a", "b"]);
         assert!(read_list(&list(vec![value("../../etc/cron.d/x")]), "Secret").is_err());
         assert!(read_list(&list(vec![value("a")]), "ConfigMap").is_err());
+        let workload =
+            json!({ "apiVersion": "apps/v1", "kind": "Deployment", "metadata": { "name": "a" } });
+        assert!(read_list(&list(vec![workload]), "Secret").is_err());
     }
 }
