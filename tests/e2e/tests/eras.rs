@@ -55,11 +55,42 @@ impl Installation<'_> {
             "system-mysql",
             &format!("{MYSQL} system -e \"{sql}\""),
         );
+        self.files("mkdir -p logos && seq 1 5000 > logos/acme.svg && ln -s acme.svg logos/link && chmod 640 logos/acme.svg");
         let sql = "CREATE TABLE jobs AS SELECT generate_series(1, 300) AS id";
         self.zync(sql);
         for redis in ["backend-redis", "system-redis"] {
             let line = format!("seq 1 500 | sed 's/.*/SET {redis}:& value&/' | redis-cli --pipe");
             self.within(redis, redis, &line);
+        }
+    }
+
+    fn files(&self, line: &str) -> String {
+        let line = format!("cd /opt/system/public/system && {line}");
+        self.within("system-app", "system-master", &line)
+    }
+
+    /// What the operator makes everything from, and the mark by which its workloads are known.
+    fn belongs_to_an_api_manager(&self) {
+        let manager = "apiVersion: apps.3scale.net/v1alpha1\nkind: APIManager\nmetadata: { name: apimanager }\nspec: { wildcardDomain: 3scale.example.com }\n";
+        self.site.apply(manager);
+        let available = r#"{"status":{"conditions":[{"type":"Available","status":"True"}]}}"#;
+        let name = "apimanager/apimanager";
+        let subresource = "--subresource=status";
+        self.site
+            .kubectl(&["patch", name, subresource, "--type=merge", "-p", available]);
+        let uid = self
+            .site
+            .kubectl(&["get", name, "-o", "jsonpath={.metadata.uid}"]);
+        let owner = format!(
+            r#"{{"metadata":{{"ownerReferences":[{{"apiVersion":"apps.3scale.net/v1alpha1","kind":"APIManager","name":"apimanager","uid":"{uid}","controller":true}}]}}}}"#
+        );
+        let kind = match self.era {
+            Era::A => "deploymentconfig",
+            Era::B | Era::C => "deployment",
+        };
+        for workload in self.site.kubectl(&["get", kind, "-o", "name"]).lines() {
+            self.site
+                .kubectl(&["patch", workload, "--type=merge", "-p", &owner]);
         }
     }
 
@@ -69,6 +100,10 @@ impl Installation<'_> {
     }
 
     fn destroy(&self) {
+        self.files("find . -mindepth 1 -delete");
+        for object in ["secret/system-seed", "secret/zync", "configmap/system"] {
+            self.site.kubectl(&["delete", object]);
+        }
         self.zync("DROP TABLE jobs");
         let line = format!("{MYSQL} -e 'DROP DATABASE system'");
         self.within("system-mysql", "system-mysql", &line);
@@ -81,6 +116,22 @@ impl Installation<'_> {
         let line = format!("{MYSQL} system -e 'CHECKSUM TABLE accounts'");
         let mut proof = self.within("system-mysql", "system-mysql", &line);
         proof.push_str(&self.zync("SELECT count(*), sum(id) FROM jobs"));
+        proof.push_str(
+            &self.files(
+                "find . -mindepth 1 -printf '%P %y %m %l\\n' | sort; sha256sum logos/acme.svg",
+            ),
+        );
+        for object in ["secret/system-seed", "secret/zync", "configmap/system"] {
+            let data = [
+                "get",
+                object,
+                "-n",
+                self.namespace,
+                "-o",
+                "jsonpath={.data}",
+            ];
+            proof.push_str(&self.site.kubectl(&data));
+        }
         for redis in ["backend-redis", "system-redis"] {
             let line = "redis-cli --scan | sort | while read -r key; do echo \"$key $(redis-cli GET \"$key\")\"; done | sha256sum; redis-cli DBSIZE; redis-cli CONFIG GET save; redis-cli CONFIG GET appendonly";
             proof.push_str(&self.within(redis, redis, line));
@@ -97,6 +148,7 @@ fn whole_way(site: &Site, era: Era, letter: &str, kind: &str) {
         era,
     };
     there.seed();
+    there.belongs_to_an_api_manager();
     let before = there.proof();
     let written = site
         .report(&["init", "threescale", "--namespace", NAMESPACE])
@@ -107,6 +159,8 @@ fn whole_way(site: &Site, era: Era, letter: &str, kind: &str) {
         format!("threescale: {{ era: \"{letter}\" }}"),
         format!("workload: {kind}/system-mysql, container: system-mysql"),
         format!("workload: {kind}/backend-redis, container: backend-redis"),
+        "kind: apps.3scale.net/v1alpha1/APIManager".to_owned(),
+        "module: { name: files }".to_owned(),
     ] {
         assert!(file.contains(&line), "no `{line}` in\n{file}");
     }
@@ -117,7 +171,9 @@ fn whole_way(site: &Site, era: Era, letter: &str, kind: &str) {
     let plan = site.cofferdam(&["backup", "--dry-run"]).exits(0);
     assert!(plan.stdout().contains(&said), "{plan}");
 
-    let backup = site.report(&["backup"]).exits(0);
+    // All that writes is stopped for the time of it, and is back afterwards.
+    let backup = site.report(&["backup", "--quiesce"]).exits(0);
+    site.wait_for_workloads(NAMESPACE, era);
     let known = &backup.json()["era"];
     assert_eq!(known["era"], letter, "{backup}");
     assert_eq!(known["by"], "looking", "{backup}");

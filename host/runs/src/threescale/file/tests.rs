@@ -122,9 +122,7 @@ fn the_stock_modules_are_bound_in_the_order_of_a_restore() {
             [
                 "objects kube-objects after []".to_owned(),
                 format!("system-database mysql {word}/system-mysql/system-mysql after [objects]"),
-                format!(
-                    "backend-redis redis {word}/backend-redis/backend-redis after [objects]"
-                ),
+                format!("backend-redis redis {word}/backend-redis/backend-redis after [objects]"),
                 format!("system-redis redis {word}/system-redis/system-redis after [objects]"),
             ]
         );
