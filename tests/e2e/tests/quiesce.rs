@@ -167,7 +167,12 @@ fn place(lines: &[String], words: &[&str]) -> usize {
     let found = lines
         .iter()
         .position(|line| words.iter().all(|word| line.contains(word)));
-    found.unwrap_or_else(|| panic!("no line with {words:?} in\n{}", lines.join("\n")))
+    assert!(
+        found.is_some(),
+        "no line with {words:?} in\n{}",
+        lines.join("\n")
+    );
+    found.unwrap_or_default()
 }
 
 /// A pair of the evidence of a data set's one artifact.
@@ -175,8 +180,9 @@ fn place(lines: &[String], words: &[&str]) -> usize {
 fn evidence(answer: &e2e::Answer, data_set: &str, key: &str) -> Value {
     let pairs = answer.data_set(data_set)["artifacts"][0]["evidence"].clone();
     let pairs = pairs.as_array().cloned().expect("evidence");
-    let pair = pairs.iter().find(|pair| pair[0] == key);
-    pair.unwrap_or_else(|| panic!("no `{key}` for {data_set}\n{answer}"))[1].clone()
+    let pair = pairs.into_iter().find(|pair| pair[0] == key);
+    assert!(pair.is_some(), "no `{key}` for {data_set}\n{answer}");
+    pair.unwrap_or_default()[1].clone()
 }
 
 #[test]
