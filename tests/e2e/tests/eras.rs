@@ -160,7 +160,7 @@ fn whole_way(site: &Site, era: Era, letter: &str, kind: &str) {
         format!("workload: {kind}/system-mysql, container: system-mysql"),
         format!("workload: {kind}/backend-redis, container: backend-redis"),
         "kind: apps.3scale.net/v1alpha1/APIManager".to_owned(),
-        "module: { name: files }".to_owned(),
+        "folder: \"/opt/system/public/system\"".to_owned(),
     ] {
         assert!(file.contains(&line), "no `{line}` in\n{file}");
     }
