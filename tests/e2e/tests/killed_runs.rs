@@ -19,7 +19,7 @@ const DATA_SETS: &str = "    - name: system-database
 /// A word that only the dump has: `mysqldump --version` goes before it.
 const DUMP: &str = "--single-transaction";
 
-/// Two words, as they stand in the request, that in a restore only the load has side by side.
+/// A word that only the load has.
 const LOAD: &str = "--init-command";
 
 const FILL: &str = "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -hlocalhost system -e \"DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(64)); INSERT INTO t SELECT seq, SHA2(seq, 256) FROM seq_1_to_50000\"";
