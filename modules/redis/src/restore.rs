@@ -34,6 +34,11 @@ pub(crate) fn restore(host: &dyn Host) -> Result<()> {
         ));
     }
 
+    let own = OwnConfiguration {
+        takes_snapshots: !server.setting("save")?.is_empty(),
+        ..own
+    };
+
     let lease = own.switch_off(host)?;
     if let Err(error) = run_without_persistence(host, &*target, &own) {
         return Err(give_up(host, &*target, lease, None, error));
@@ -61,6 +66,8 @@ struct OwnConfiguration {
     key: String,
     text: String,
     keeps_append_only: bool,
+    /// Whether the server had save points before anything was changed.
+    takes_snapshots: bool,
 }
 
 impl OwnConfiguration {
@@ -82,6 +89,7 @@ impl OwnConfiguration {
             key,
             text,
             keeps_append_only,
+            takes_snapshots: false,
         })
     }
 
@@ -207,6 +215,16 @@ fn finish(
             "not-proven",
             format!(
                 "{kept}; the server runs with `appendonly {append_only}`, which is not what its ConfigMap says"
+            ),
+        ));
+    }
+    // One that was not really restarted still runs as the lease had it, and would never save again.
+    if own.takes_snapshots && server.setting("save")?.is_empty() {
+        return Err(Error::failed(
+            "not-proven",
+            format!(
+                "{kept}; the server runs without save points, which it had before: restart `{}`",
+                target.name()
             ),
         ));
     }

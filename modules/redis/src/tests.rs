@@ -44,6 +44,9 @@ struct Simulated {
     loading_looks: u32,
     /// Keys that the next load loses.
     loses: u64,
+    /// Restarts so far, and the one that the cluster loses.
+    restarts: u32,
+    lost_restart: u32,
 }
 
 impl Default for Simulated {
@@ -62,6 +65,8 @@ impl Default for Simulated {
             rewrite_status: "ok",
             loading_looks: 0,
             loses: 0,
+            restarts: 0,
+            lost_restart: 0,
         }
     }
 }
@@ -94,6 +99,10 @@ impl Simulated {
 
     /// Shuts down and starts as a real server would, with the configuration of the cluster.
     fn restart(&mut self, world: &World) {
+        self.restarts += 1;
+        if self.restarts == self.lost_restart {
+            return;
+        }
         if !self.save.is_empty() {
             // "Saving the final RDB snapshot before exiting"
             world.put_file(DUMP, format!("saved at shutdown with {} keys", self.keys));

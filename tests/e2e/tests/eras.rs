@@ -69,18 +69,26 @@ impl Installation<'_> {
         self.within("system-app", "system-master", &line)
     }
 
-    /// What the operator makes everything from, and the mark by which its workloads are known.
-    fn belongs_to_an_api_manager(&self) {
+    /// What the operator makes everything from, and says of it.
+    fn api_manager(&self) -> String {
         let manager = "apiVersion: apps.3scale.net/v1alpha1\nkind: APIManager\nmetadata: { name: apimanager }\nspec: { wildcardDomain: 3scale.example.com }\n";
-        self.site.apply(manager);
+        let namespace = ["-n", self.namespace];
+        let apply = ["apply", "-f", "-", "-n", self.namespace];
+        self.site.kubectl_fed(&apply, manager);
         let available = r#"{"status":{"conditions":[{"type":"Available","status":"True"}]}}"#;
         let name = "apimanager/apimanager";
         let subresource = "--subresource=status";
-        self.site
-            .kubectl(&["patch", name, subresource, "--type=merge", "-p", available]);
-        let uid = self
-            .site
-            .kubectl(&["get", name, "-o", "jsonpath={.metadata.uid}"]);
+        let mut patch = vec!["patch", name, subresource, "--type=merge", "-p", available];
+        patch.extend(namespace);
+        self.site.kubectl(&patch);
+        let mut get = vec!["get", name, "-o", "jsonpath={.metadata.uid}"];
+        get.extend(namespace);
+        self.site.kubectl(&get)
+    }
+
+    /// The mark by which the operator's workloads are known.
+    fn belongs_to_an_api_manager(&self) {
+        let uid = self.api_manager();
         let owner = format!(
             r#"{{"metadata":{{"ownerReferences":[{{"apiVersion":"apps.3scale.net/v1alpha1","kind":"APIManager","name":"apimanager","uid":"{uid}","controller":true}}]}}}}"#
         );
@@ -210,6 +218,13 @@ fn era_a_is_found_and_goes_the_whole_way_and_on_into_era_b_elsewhere() {
         .replace("  name: 3scale\n", "  name: copy\n");
     site.kubectl_fed(&["apply", "-f", "-", "--namespace", COPY], &copy);
     site.wait_for_workloads(COPY, Era::B);
+    let copied = Installation {
+        site: &site,
+        namespace: COPY,
+        era: Era::B,
+    };
+    // Its operator is there already.
+    copied.api_manager();
     let elsewhere = ["restore", "latest", "--yes", "--to-namespace", COPY];
 
     let _same = site
@@ -237,11 +252,6 @@ fn era_a_is_found_and_goes_the_whole_way_and_on_into_era_b_elsewhere() {
     let report = restored.json();
     assert_eq!(report["namespace"], COPY, "{restored}");
     assert_eq!(report["era"]["era"], "b", "{restored}");
-    let copied = Installation {
-        site: &site,
-        namespace: COPY,
-        era: Era::B,
-    };
     assert_eq!(copied.proof(), before);
     assert_eq!(there.proof(), before, "the source was touched");
 

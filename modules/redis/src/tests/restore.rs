@@ -51,9 +51,9 @@ fn the_order_of_the_dance_is_the_safe_one() {
     Redis::restore(&world).expect("the restore");
     let order = [
         "open dump.rdb",
+        "run server get-setting setting=save",
         "edit configuration redis-config",
         "restart server",
-        "run server get-setting setting=save",
         "run server get-setting setting=appendonly",
         "rename dump dump-aside",
         "rename append-only-file append-only-file-aside",
@@ -95,6 +95,19 @@ fn the_save_trap_is_found_before_anything_is_copied() {
     assert!(!world.was_asked("write dump"));
     assert!(!world.was_asked("rename"));
     check_undone(&world, &server);
+}
+
+#[test]
+fn a_server_that_was_not_restarted_in_the_end_is_not_proven() {
+    // It still runs as the lease had it, with the append-only file switched on by hand.
+    let (world, _) = restorable(Simulated {
+        lost_restart: 3,
+        ..Simulated::default()
+    });
+    check_refused(
+        Redis::restore(&world),
+        "runs without save points, which it had before",
+    );
 }
 
 #[test]

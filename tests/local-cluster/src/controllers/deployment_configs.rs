@@ -220,7 +220,9 @@ fn write_status(ground: &Ground, config: &Value, latest: i64) {
         )
     };
     ground.store.amend(COLLECTION, document::namespace(config), document::name(config), |object| {
-        if document::uid(object) != document::uid(config) {
+        // Looked at before somebody asked for another rollout: the next look has it.
+        let newer = document::number(object, "/metadata/generation") != Some(generation);
+        if newer || document::uid(object) != document::uid(config) {
             return;
         }
         let previous = object.get("status").cloned().unwrap_or_default();
