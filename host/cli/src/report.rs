@@ -279,6 +279,8 @@ pub(crate) fn listen(verbose: u8) {
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
         .without_time()
+        // It would say on standard error that standard error is closed, and panic.
+        .log_internal_errors(false)
         .init();
 }
 

@@ -247,8 +247,9 @@ async fn cancel_on_signal(cancel: CancellationToken) {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
     }
-    tracing::error!("cancelling: temporary changes are put back first; once more ends it at once");
+    // First, as nothing that is said may come between.
     cancel.cancel();
+    tracing::error!("cancelling: temporary changes are put back first; once more ends it at once");
     tokio::select! {
         _ = interrupt.recv() => {}
         _ = terminate.recv() => {}
