@@ -15,6 +15,8 @@ mod restore;
 mod show;
 mod verify;
 
+use std::io::Write as _;
+
 use anyhow::Result;
 use clap::CommandFactory;
 use cofferdam_policy::name::DataSetName;
@@ -53,12 +55,10 @@ pub(crate) async fn carry_out(command: Command, settings: &Settings) -> Result<E
         Command::Policy(policy) => policy::run(settings, &policy).await,
         Command::Repository(repository) => repository::run(settings, &repository).await,
         Command::Completions { shell } => {
-            clap_complete::generate(
-                shell,
-                &mut Arguments::command(),
-                "cofferdam",
-                &mut std::io::stdout(),
-            );
+            let mut script = Vec::new();
+            clap_complete::generate(shell, &mut Arguments::command(), "cofferdam", &mut script);
+            // Who stops reading has what it wants.
+            let _closed = std::io::stdout().write_all(&script);
             Ok(Exit::Done)
         }
     }
