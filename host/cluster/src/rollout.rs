@@ -19,8 +19,10 @@ use crate::objects::MANAGER;
 use crate::pod::{Pod, listed};
 use crate::workload::{path_of, wanted};
 
-/// Between two looks. A pod takes a second or more.
-const LOOK: Duration = Duration::from_millis(300);
+/// Between the first two looks; twice as long each time, up to [`LOOK`]. A small pod is up in no time.
+const FIRST_LOOK: Duration = Duration::from_millis(40);
+/// Between two looks at most. Most pods take a second or more.
+const LOOK: Duration = Duration::from_millis(320);
 /// How often a number that somebody else keeps changing is tried.
 const CONFLICTS: usize = 8;
 
@@ -114,6 +116,7 @@ impl Cluster {
     ) -> Result<(), Error> {
         let target = allowed(permit, RolloutOperation::Wait)?;
         let deadline = Instant::now() + timeout;
+        let mut pause = FIRST_LOOK;
         let mut last: Option<Progress> = None;
         loop {
             let (waiting_for, pods) = match self.look(target).await {
@@ -133,7 +136,7 @@ impl Cluster {
                 }
                 Err(error) => return Err(error),
             };
-            if Instant::now() + LOOK > deadline {
+            if Instant::now() + pause > deadline {
                 return Err(Error::RolloutTimedOut {
                     workload: target.workload.to_string(),
                     seconds: timeout.as_secs(),
@@ -141,7 +144,8 @@ impl Cluster {
                     pods,
                 });
             }
-            sleep(LOOK).await;
+            sleep(pause).await;
+            pause = LOOK.min(pause * 2);
         }
     }
 

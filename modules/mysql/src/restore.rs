@@ -46,7 +46,10 @@ fn load_command(host: &dyn Host, head: &[u8], server: &Server) -> Result<&'stati
     let client = &server.program;
     let leaves_line_out =
         dump_format::has_sandbox_line(head) && !dump_format::knows_sandbox_line(client);
+    let in_parallel = !leaves_line_out && host.required("jobs")? != "1" && has_awk(host, server)?;
     match (server.tools, leaves_line_out) {
+        (Tools::Mysql, false) if in_parallel => Ok("load-parallel"),
+        (Tools::Mariadb, false) if in_parallel => Ok("load-parallel-mariadb"),
         (Tools::Mysql, false) => Ok("load"),
         (Tools::Mariadb, false) => Ok("load-mariadb"),
         (Tools::Mysql, true) => {
@@ -62,6 +65,18 @@ fn load_command(host: &dyn Host, head: &[u8], server: &Server) -> Result<&'stati
             ),
         )),
     }
+}
+
+/// Whether the container can deal a dump to several clients.
+fn has_awk(host: &dyn Host, server: &Server) -> Result<bool> {
+    let outcome = server.pod.run_if_there("find-awk", &[])?;
+    let there = outcome.is_some_and(|outcome| outcome.exit_code == 0);
+    if !there {
+        host.info(
+            "the container has no `awk` that can deal a dump: it is loaded over one connection",
+        );
+    }
+    Ok(there)
 }
 
 /// Sees to it that the database is there, and says what will be replaced.

@@ -5,6 +5,8 @@ use cofferdam_guest_sdk::{DataSet, Error, Evidence, Level};
 
 use crate::Mysql;
 
+mod parallel;
+
 const DUMP: &str = "-- MySQL dump 10.13  Distrib 8.0.36, for Linux (x86_64)\nCREATE TABLE `accounts` (id int);\n-- Dump completed on 2026-11-22 10:00:00\n";
 const CONTENTS: &str = "tables\t2\nviews\t1\nroutines\t0\ntriggers\t1\nevents\t0\n";
 const ROWS: &str = "accounts\t12\nodd\tname\t3\n";
@@ -31,7 +33,9 @@ fn world() -> World {
         .answers("checksum-tables", [Answer::prints(SUMS)])
         .answers("dump", [Answer::prints(DUMP)])
         .answers("create-database", [Answer::default()])
+        .answers("find-awk", [Answer::missing_program()])
         .answers("load", [Answer::default()])
+        .answers("load-parallel", [Answer::default()])
         .answers("load-without-sandbox-line", [Answer::default()]);
     world
 }
@@ -185,13 +189,14 @@ fn each_command_for_mariadb_is_its_twin_with_the_other_program() {
     let commands = manifest["commands"].as_table().expect("commands");
     let renamed = |command: &toml::Value| -> toml::Value {
         let mut twin = command.clone();
-        let program = twin["argv"][0].as_str().expect("a program").to_owned();
-        let other = if program == "mysqldump" {
-            "mariadb-dump"
-        } else {
-            "mariadb"
-        };
-        twin["argv"][0] = other.into();
+        for word in twin["argv"].as_array_mut().expect("argv") {
+            let other = match word.as_str() {
+                Some("mysqldump") => "mariadb-dump",
+                Some("mysql") => "mariadb",
+                _ => continue,
+            };
+            *word = other.into();
+        }
         twin
     };
     let mut twins = 0;
@@ -201,12 +206,36 @@ fn each_command_for_mariadb_is_its_twin_with_the_other_program() {
             twins += 1;
         } else {
             assert!(
-                name.ends_with("-mariadb") || name == "load-without-sandbox-line",
+                name.ends_with("-mariadb")
+                    || ["find-awk", "load-without-sandbox-line"].contains(&name.as_str()),
                 "{name} has no twin"
             );
         }
     }
-    assert_eq!(twins, 10);
+    assert_eq!(twins, 11);
+}
+
+#[test]
+fn a_load_goes_over_several_connections_where_the_container_can_and_the_site_wants() {
+    let world = with_backup(DUMP);
+    Mysql::restore(&world).expect("the restore");
+    assert!(!world.was_asked("start server load-parallel"));
+    assert!(world.logged(Level::Info, "has no `awk`"));
+    // An awk that does not read as this needs it.
+    world.answers("find-awk", [Answer::fails(1, "")]);
+    Mysql::restore(&world).expect("the restore");
+    assert!(!world.was_asked("start server load-parallel"));
+
+    world.answers("find-awk", [Answer::default()]);
+    Mysql::restore(&world).expect("the restore");
+    assert!(world.was_asked("start server load-parallel"));
+
+    let world = with_backup(DUMP);
+    world
+        .parameter("jobs", "1")
+        .answers("find-awk", [Answer::default()]);
+    Mysql::restore(&world).expect("the restore");
+    assert!(!world.was_asked("start server load-parallel"));
 }
 
 #[test]

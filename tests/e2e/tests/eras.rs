@@ -19,6 +19,23 @@ struct Installation<'a> {
     site: &'a Site,
     namespace: &'a str,
     era: Era,
+    system: System,
+}
+
+/// Where the accounts are.
+#[derive(Clone, Copy, PartialEq)]
+enum System {
+    Mysql,
+    Postgresql,
+}
+
+impl System {
+    const fn workload(self) -> &'static str {
+        match self {
+            Self::Mysql => "system-mysql",
+            Self::Postgresql => "system-postgresql",
+        }
+    }
 }
 
 impl Installation<'_> {
@@ -49,12 +66,10 @@ impl Installation<'_> {
     }
 
     fn seed(&self) {
-        let sql = "CREATE TABLE accounts AS SELECT seq AS id, CONCAT('n', seq) AS name FROM seq_1_to_1000";
-        self.within(
-            "system-mysql",
-            "system-mysql",
-            &format!("{MYSQL} system -e \"{sql}\""),
-        );
+        self.accounts(match self.system {
+            System::Mysql => "CREATE TABLE accounts AS SELECT seq AS id, CONCAT('n', seq) AS name FROM seq_1_to_1000",
+            System::Postgresql => "CREATE TABLE accounts AS SELECT id, concat('n', id) AS name FROM generate_series(1, 1000) AS id",
+        });
         self.files("mkdir -p logos && seq 1 5000 > logos/acme.svg && ln -s acme.svg logos/link && chmod 640 logos/acme.svg");
         let sql = "CREATE TABLE jobs AS SELECT generate_series(1, 300) AS id";
         self.zync(sql);
@@ -62,6 +77,16 @@ impl Installation<'_> {
             let line = format!("seq 1 500 | sed 's/.*/SET {redis}:& value&/' | redis-cli --pipe");
             self.within(redis, redis, &line);
         }
+    }
+
+    /// Runs a statement in the system database.
+    fn accounts(&self, sql: &str) -> String {
+        let client = match self.system {
+            System::Mysql => format!("{MYSQL} system -e"),
+            System::Postgresql => "psql -qtAU postgres system -c".to_owned(),
+        };
+        let workload = self.system.workload();
+        self.within(workload, workload, &format!("{client} \"{sql}\""))
     }
 
     fn files(&self, line: &str) -> String {
@@ -113,16 +138,20 @@ impl Installation<'_> {
             self.site.kubectl(&["delete", object]);
         }
         self.zync("DROP TABLE jobs");
-        let line = format!("{MYSQL} -e 'DROP DATABASE system'");
-        self.within("system-mysql", "system-mysql", &line);
+        match self.system {
+            System::Mysql => self.accounts("DROP DATABASE system"),
+            System::Postgresql => self.accounts("DROP TABLE accounts; DROP ROLE clerk"),
+        };
         for redis in ["backend-redis", "system-redis"] {
             self.within(redis, redis, "redis-cli FLUSHALL");
         }
     }
 
     fn proof(&self) -> String {
-        let line = format!("{MYSQL} system -e 'CHECKSUM TABLE accounts'");
-        let mut proof = self.within("system-mysql", "system-mysql", &line);
+        let mut proof = self.accounts(match self.system {
+            System::Mysql => "CHECKSUM TABLE accounts",
+            System::Postgresql => "SELECT count(*), md5(string_agg(id || name, ',' ORDER BY id)) FROM accounts; SELECT rolname FROM pg_roles WHERE rolname = 'clerk'",
+        });
         proof.push_str(&self.zync("SELECT count(*), sum(id) FROM jobs"));
         proof.push_str(
             &self.files(
@@ -149,11 +178,16 @@ impl Installation<'_> {
 }
 
 /// From an empty folder to a proven restore.
-fn whole_way(site: &Site, era: Era, letter: &str, kind: &str) {
+fn whole_way(site: &Site, era: Era, system: System) {
+    let (letter, kind) = match era {
+        Era::A => ("a", "deploymentconfig"),
+        Era::B | Era::C => ("b", "deployment"),
+    };
     let there = Installation {
         site,
         namespace: NAMESPACE,
         era,
+        system,
     };
     there.seed();
     there.belongs_to_an_api_manager();
@@ -165,7 +199,7 @@ fn whole_way(site: &Site, era: Era, letter: &str, kind: &str) {
     let file = std::fs::read_to_string(site.path("cofferdam.yaml")).expect("written");
     for line in [
         format!("threescale: {{ era: \"{letter}\" }}"),
-        format!("workload: {kind}/system-mysql, container: system-mysql"),
+        format!("workload: {kind}/{0}, container: {0}", system.workload()),
         format!("workload: {kind}/backend-redis, container: backend-redis"),
         "kind: apps.3scale.net/v1alpha1/APIManager".to_owned(),
         "folder: \"/opt/system/public/system\"".to_owned(),
@@ -205,11 +239,12 @@ fn proof_or_none(there: &Installation<'_>) -> String {
 #[test]
 fn era_a_is_found_and_goes_the_whole_way_and_on_into_era_b_elsewhere() {
     let site = Site::of_era(Era::A);
-    whole_way(&site, Era::A, "a", "deploymentconfig");
+    whole_way(&site, Era::A, System::Mysql);
     let there = Installation {
         site: &site,
         namespace: NAMESPACE,
         era: Era::A,
+        system: System::Mysql,
     };
     let before = there.proof();
 
@@ -222,6 +257,7 @@ fn era_a_is_found_and_goes_the_whole_way_and_on_into_era_b_elsewhere() {
         site: &site,
         namespace: COPY,
         era: Era::B,
+        system: System::Mysql,
     };
     // Its operator is there already.
     copied.api_manager();
@@ -279,7 +315,43 @@ fn era_a_is_found_and_goes_the_whole_way_and_on_into_era_b_elsewhere() {
 #[test]
 fn era_b_is_found_and_goes_the_whole_way() {
     let site = Site::of_era(Era::B);
-    whole_way(&site, Era::B, "b", "deployment");
+    whole_way(&site, Era::B, System::Mysql);
+}
+
+/// A PostgreSQL in the place of system-mysql, made like zync-database, on a volume of its own.
+fn take_postgresql_for_the_system(site: &Site) {
+    let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: { name: postgresql-data }\nspec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 1Gi } } }\n";
+    site.kubectl_fed(&["apply", "-f", "-", "--namespace", NAMESPACE], claim);
+    let zync = site.kubectl(&["get", "deployment/zync-database", "-o", "json"]);
+    let text = zync
+        .replace("zync-database", "system-postgresql")
+        .replace("zync_production", "system");
+    let made: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+    let mut spec = made["spec"].clone();
+    let pod = &mut spec["template"]["spec"];
+    pod["containers"][0]["name"] = "system-postgresql".into();
+    pod["volumes"][0] = serde_json::json!({
+        "name": "system-postgresql-data",
+        "persistentVolumeClaim": { "claimName": "postgresql-data" },
+    });
+    let deployment = serde_json::json!({
+        "apiVersion": "apps/v1",
+        "kind": "Deployment",
+        "metadata": { "name": "system-postgresql", "namespace": NAMESPACE },
+        "spec": spec,
+    });
+    site.kubectl(&["delete", "deployment/system-mysql"]);
+    site.kubectl_fed(&["apply", "-f", "-"], &deployment.to_string());
+    site.wait_for_workloads(NAMESPACE, Era::B);
+}
+
+#[test]
+fn era_b_with_a_postgresql_for_the_system_goes_the_whole_way() {
+    let site = Site::of_era(Era::B);
+    take_postgresql_for_the_system(&site);
+    let role = "psql -qtAU postgres system -c 'CREATE ROLE clerk'";
+    site.in_pod("deployment/system-postgresql", "system-postgresql", role);
+    whole_way(&site, Era::B, System::Postgresql);
 }
 
 #[test]

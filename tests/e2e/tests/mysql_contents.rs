@@ -183,6 +183,43 @@ fn everything_that_a_database_can_hold_comes_back_equal() {
     assert_eq!(alive, "1 is called renamed\nby trigger\n5005\n");
 }
 
+/// Some 20 MiB in a table with keys besides the primary one, a trigger that must not see the load, and a
+/// small table that refers to it.
+const BIG: &str = r"
+CREATE TABLE events (id BIGINT PRIMARY KEY AUTO_INCREMENT, token BINARY(32) NOT NULL, kind VARCHAR(20) NULL, body TEXT NOT NULL, UNIQUE KEY by_token (token), KEY by_kind (kind, id)) ENGINE=InnoDB;
+INSERT INTO events (token, kind, body) SELECT UNHEX(SHA2(seq, 256)), NULLIF(CONCAT('kind ', seq % 7), 'kind 0'), CONCAT(REPEAT(MD5(seq), 6), ';\n😀 ''', seq) FROM seq_1_to_70000;
+CREATE TABLE notes (event BIGINT, CONSTRAINT of_event FOREIGN KEY (event) REFERENCES events (id));
+INSERT INTO notes SELECT seq * 10 FROM seq_1_to_100;
+CREATE TRIGGER noted AFTER INSERT ON events FOR EACH ROW INSERT INTO notes VALUES (NEW.id);
+";
+
+const BIG_PROOF: &str = "SELECT COUNT(*), SUM(id), MIN(id), MAX(id) FROM events; SELECT COUNT(*) FROM events WHERE kind IS NULL; SELECT auto_increment FROM information_schema.tables WHERE table_name = 'events'; CHECKSUM TABLE events, notes EXTENDED; CHECK TABLE events";
+
+#[test]
+fn the_rows_of_a_big_table_are_loaded_over_several_connections() {
+    let site = Site::with(&["system-mysql"]);
+    sql(&site, BIG);
+    let before = sql(&site, BIG_PROOF);
+    site.prepare(DATA_SET);
+    let _kept = site.report(&["backup"]).exits(0);
+    sql(
+        &site,
+        "DROP TABLE notes; DELETE FROM events WHERE id % 2 = 0; SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON",
+    );
+
+    let _restored = site.report(&["restore", "latest", "--yes"]).exits(0);
+    sql(&site, "SET GLOBAL general_log = OFF");
+    check_same(&before, &sql(&site, BIG_PROOF));
+    let threads = "SELECT COUNT(DISTINCT thread_id) FROM mysql.general_log WHERE argument LIKE 'INSERT INTO `events`%'";
+    assert_eq!(
+        sql(&site, threads),
+        "3\n",
+        "one for the beginning, and two jobs"
+    );
+    let locks = "SELECT IS_USED_LOCK(CONCAT('cofferdam-', MD5('system'))) IS NULL, IS_USED_LOCK(CONCAT('cofferdam-', MD5('system'), '-1')) IS NULL";
+    assert_eq!(sql(&site, locks), "1\t1\n", "something is left behind");
+}
+
 #[test]
 fn a_client_that_an_earlier_restore_left_behind_is_waited_for() {
     let site = Site::with(&["system-mysql"]);

@@ -8,7 +8,7 @@ pub(crate) mod files;
 mod mysql;
 pub(crate) mod objects;
 mod outcome;
-mod postgresql;
+pub(crate) mod postgresql;
 pub(crate) mod product;
 pub(crate) mod redis;
 

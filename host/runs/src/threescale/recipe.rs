@@ -34,18 +34,15 @@ const CONFIG_MAPS: [&str; 7] = [
     "system",
 ];
 
-/// Whatever keeps connections or a cache of what was restored, in the order of the manual. Never
-/// `zync-database`: its emptyDir would be wiped.
-const ROLLOUTS: [&str; 9] = [
-    "backend-worker",
-    "system-app",
-    "system-sphinx",
-    "system-searchd",
-    "apicast-production",
-    "apicast-staging",
-    "system-sidekiq",
-    "zync",
-    "zync-que",
+/// Whatever keeps connections or a cache of what was restored, in the order of the manual; those of one
+/// row side by side. Never `zync-database`: its emptyDir would be wiped.
+const ROLLOUTS: [&[&str]; 6] = [
+    &["backend-worker"],
+    &["system-app"],
+    &["system-sphinx", "system-searchd"],
+    &["apicast-production", "apicast-staging"],
+    &["system-sidekiq"],
+    &["zync", "zync-que"],
 ];
 
 /// Where the files of the developer portal are in the pods of system-app.
@@ -61,7 +58,7 @@ const FILES: u32 = 2;
 /// None of them reads another; what is derived from them comes later.
 const DATA: u32 = 3;
 const DERIVED: u32 = 4;
-/// The first of the rollouts; each is a stage of its own.
+/// The first of the rollouts; each row is a stage of its own.
 const ROLLOUT: u32 = 5;
 const SEARCH: u32 = 100;
 const ROUTES: u32 = 101;
@@ -128,8 +125,8 @@ pub(super) fn steps(found: &Found) -> Vec<Step> {
         "backend:storage:rewrite",
         "Writes the configuration in backend-redis anew from the system database, which is the truth.",
     ));
-    for (place, name) in (ROLLOUT..).zip(ROLLOUTS) {
-        steps.extend(rollout(found, place, name));
+    for (stage, row) in (ROLLOUT..).zip(ROLLOUTS) {
+        steps.extend(row.iter().filter_map(|name| rollout(found, stage, name)));
     }
     if found.place("system-searchd").is_some() {
         steps.extend(rake(

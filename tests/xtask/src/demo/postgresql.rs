@@ -22,14 +22,14 @@ SELECT indexdef FROM pg_indexes WHERE schemaname = 'public' ORDER BY 1;
 ";
 
 /// Fills the database.
-pub(super) fn seed(kubectl: &Kubectl, place: &Place, database: &str) -> anyhow::Result<()> {
+pub(crate) fn seed(kubectl: &Kubectl, place: &Place, database: &str) -> anyhow::Result<()> {
     client(kubectl, place, database, SEED)
         .context("failed to seed PostgreSQL")
         .map(drop)
 }
 
 /// A digest of everything in the database; `empty` when there is no table.
-pub(super) fn proof(kubectl: &Kubectl, place: &Place, database: &str) -> anyhow::Result<String> {
+pub(crate) fn proof(kubectl: &Kubectl, place: &Place, database: &str) -> anyhow::Result<String> {
     let tables = client(kubectl, place, database, TABLES)?;
     let tables = String::from_utf8(tables).context("psql names tables in UTF-8")?;
     if tables.trim().is_empty() {
@@ -46,7 +46,7 @@ pub(super) fn proof(kubectl: &Kubectl, place: &Place, database: &str) -> anyhow:
 }
 
 /// Destroys the tables, as an administrator's slip would.
-pub(super) fn destroy(kubectl: &Kubectl, place: &Place, database: &str) -> anyhow::Result<()> {
+pub(crate) fn destroy(kubectl: &Kubectl, place: &Place, database: &str) -> anyhow::Result<()> {
     let slip = "DROP SCHEMA public CASCADE; CREATE SCHEMA public;";
     client(kubectl, place, database, slip).map(drop)
 }

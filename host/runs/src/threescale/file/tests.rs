@@ -189,8 +189,8 @@ fn rollouts_and_tasks_follow_the_data_and_routes_come_last() {
             "rollout-system-searchd rollout deployment/system-searchd/system-searchd after [rollout-system-app]",
             "rollout-system-sidekiq rollout deployment/system-sidekiq/system-sidekiq after [rollout-system-searchd]",
             "rollout-zync rollout deployment/zync/zync after [rollout-system-sidekiq]",
-            "rollout-zync-que rollout deployment/zync-que/que after [rollout-zync]",
-            "search-index rake deployment/system-sidekiq/system-sidekiq after [rollout-zync-que]",
+            "rollout-zync-que rollout deployment/zync-que/que after [rollout-system-sidekiq]",
+            "search-index rake deployment/system-sidekiq/system-sidekiq after [rollout-zync rollout-zync-que]",
             "zync-resync rake deployment/system-sidekiq/system-sidekiq after [search-index]",
         ]
     );
