@@ -318,29 +318,28 @@ fn era_b_is_found_and_goes_the_whole_way() {
     whole_way(&site, Era::B, System::Mysql);
 }
 
-/// A PostgreSQL in the place of system-mysql, made like zync-database, on a volume of its own.
-fn take_postgresql_for_the_system(site: &Site) {
+/// One more PostgreSQL with a database `system`, made like zync-database, on a volume of its own.
+fn one_more_postgresql(site: &Site, name: &str) {
     let claim = "apiVersion: v1\nkind: PersistentVolumeClaim\nmetadata: { name: postgresql-data }\nspec: { accessModes: [ReadWriteOnce], resources: { requests: { storage: 1Gi } } }\n";
     site.kubectl_fed(&["apply", "-f", "-", "--namespace", NAMESPACE], claim);
     let zync = site.kubectl(&["get", "deployment/zync-database", "-o", "json"]);
     let text = zync
-        .replace("zync-database", "system-postgresql")
+        .replace("zync-database", name)
         .replace("zync_production", "system");
     let made: serde_json::Value = serde_json::from_str(&text).expect("JSON");
     let mut spec = made["spec"].clone();
     let pod = &mut spec["template"]["spec"];
-    pod["containers"][0]["name"] = "system-postgresql".into();
+    pod["containers"][0]["name"] = name.into();
     pod["volumes"][0] = serde_json::json!({
-        "name": "system-postgresql-data",
+        "name": format!("{name}-data"),
         "persistentVolumeClaim": { "claimName": "postgresql-data" },
     });
     let deployment = serde_json::json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
-        "metadata": { "name": "system-postgresql", "namespace": NAMESPACE },
+        "metadata": { "name": name, "namespace": NAMESPACE },
         "spec": spec,
     });
-    site.kubectl(&["delete", "deployment/system-mysql"]);
     site.kubectl_fed(&["apply", "-f", "-"], &deployment.to_string());
     site.wait_for_workloads(NAMESPACE, Era::B);
 }
@@ -348,7 +347,8 @@ fn take_postgresql_for_the_system(site: &Site) {
 #[test]
 fn era_b_with_a_postgresql_for_the_system_goes_the_whole_way() {
     let site = Site::of_era(Era::B);
-    take_postgresql_for_the_system(&site);
+    site.kubectl(&["delete", "deployment/system-mysql"]);
+    one_more_postgresql(&site, "system-postgresql");
     let role = "psql -qtAU postgres system -c 'CREATE ROLE clerk'";
     site.in_pod("deployment/system-postgresql", "system-postgresql", role);
     whole_way(&site, Era::B, System::Postgresql);
@@ -406,6 +406,81 @@ fn era_c_ends_with_what_is_external_and_not_with_success() {
         .cofferdam(&["backup", "--only", "system-database"])
         .exits(2)
         .says("data set `system-database` is external, not covered");
+}
+
+/// How the pods reach the server that is outside, and one with client programs.
+const OUTSIDE: &str = r#"apiVersion: v1
+kind: Service
+metadata: { name: outside, namespace: 3scale }
+spec: { selector: { deployment: outside }, ports: [ { port: 5432 } ] }
+---
+apiVersion: apps/v1
+kind: Deployment
+metadata: { name: database-client, namespace: 3scale }
+spec:
+  replicas: 1
+  selector: { matchLabels: { deployment: database-client } }
+  template:
+    metadata: { labels: { deployment: database-client } }
+    spec:
+      terminationGracePeriodSeconds: 1
+      securityContext: { runAsUser: 102 }
+      containers:
+        - name: client
+          image: "${COFFERDAM_TEST_IMAGE}"
+          command: ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"]
+"#;
+
+const BOUND: &str = "    - name: system-database
+      module: { name: postgresql }
+      targets:
+        server: { workload: deployment/database-client, container: client }
+        writer: { workload: deployment/system-app, container: system-master }
+        second-writer: { workload: deployment/system-sidekiq, container: system-sidekiq }
+      secrets: { password: { secret: zync, key: ZYNC_DATABASE_PASSWORD } }
+      parameters: { scope: database, database: system, user: zync, host: outside }
+      restore: { after: [objects] }
+";
+
+#[test]
+fn era_c_covers_a_database_outside_once_a_module_is_bound() {
+    let site = Site::of_era(Era::C);
+    one_more_postgresql(&site, "outside");
+    site.apply(OUTSIDE);
+    site.wait_for_workloads(NAMESPACE, Era::C);
+    let outside = |sql: &str| {
+        let line = format!("psql -qtAU postgres system -c \"{sql}\"");
+        site.in_pod("deployment/outside", "outside", &line)
+    };
+    outside(
+        "SET ROLE zync; CREATE TABLE accounts AS SELECT id, concat('n', id) AS name FROM generate_series(1, 1000) AS id",
+    );
+    let proof = || outside("SELECT md5(string_agg(id || name, ',' ORDER BY id)) FROM accounts");
+    let before = proof();
+
+    let _written = site
+        .cofferdam(&["init", "threescale", "--namespace", NAMESPACE])
+        .exits(0);
+    let file = std::fs::read_to_string(site.path("cofferdam.yaml")).expect("written");
+    let (head, rest) = file
+        .split_once("    - name: system-database\n")
+        .expect("an entry");
+    let (external, rest) = rest.split_once('\n').expect("one line more");
+    assert!(external.starts_with("      external: "), "{external}");
+    site.write("cofferdam.yaml", &[head, BOUND, rest].concat());
+    let _anew = site.cofferdam(&["policy", "init", "--force"]).exits(0);
+    let _made = site.cofferdam(&["repository", "init"]).exits(0);
+
+    let backup = site.report(&["backup"]).exits(4);
+    let left = backup.json()["external"].to_string();
+    assert!(!left.contains("system-database"), "{left}");
+    assert!(left.contains("system-redis"), "{left}");
+    outside("DROP TABLE accounts");
+    site.kubectl(&["delete", "secret", "system-app"]);
+    let _restored = site.report(&["restore", "latest", "--yes"]).exits(4);
+    assert_eq!(proof(), before);
+    site.kubectl(&["get", "secret", "system-app"]);
+    site.wait_for_workloads(NAMESPACE, Era::C);
 }
 
 /// A workload without pods: only its kind and name matter here.
