@@ -19,8 +19,8 @@ const DATA_SETS: &str = "    - name: system-database
 /// A word that only the dump has: `mysqldump --version` goes before it.
 const DUMP: &str = "--single-transaction";
 
-/// A word that only the load has.
-const LOAD: &str = "--init-command";
+/// Two words that only the load has, one behind the other: how many jobs, and the database.
+const LOAD: &str = "2&command=system";
 
 const FILL: &str = "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -hlocalhost system -e \"DROP TABLE IF EXISTS t; CREATE TABLE t (id INT PRIMARY KEY, v VARCHAR(64)); INSERT INTO t SELECT seq, SHA2(seq, 256) FROM seq_1_to_50000\"";
 
@@ -140,6 +140,35 @@ fn killed_during_the_restore_of_a_database_the_next_restore_finishes_the_work() 
         .report(&["restore", "latest", "--yes", "--only", "system-database"])
         .exits(0)
         .says("was interrupted in step `load` of system-database");
+    let count = site.in_pod("deployment/system-mysql", "system-mysql", "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -hlocalhost system -sNe 'SELECT COUNT(*) FROM t'");
+    assert_eq!(count.trim(), "50000");
+}
+
+#[test]
+fn a_restore_that_is_started_twice_at_once_is_refused_and_the_first_ends_well() {
+    let site = site();
+    let _backup = site.report(&["backup"]).exits(0);
+    let empty = "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -hlocalhost system -e 'DELETE FROM t'";
+    site.in_pod("deployment/system-mysql", "system-mysql", empty);
+    let fault = site.fault(&on_exec_of(
+        LOAD,
+        Fault::SlowReader {
+            bytes_per_second: 200_000,
+        },
+    ));
+    let mut first = site.begin(&["restore", "latest", "--yes"]);
+    site.wait_until("the load to begin", || {
+        let rules = site.client().faults().expect("the faults");
+        rules.iter().all(|rule| rule.struck > 0).then_some(())
+    });
+    let _second = site
+        .cofferdam(&["restore", "latest", "--yes"])
+        .exits(2)
+        .says("is under way on this machine")
+        .says("hint");
+    drop(fault);
+    let said = std::io::read_to_string(first.stderr.take().expect("its words")).expect("read");
+    assert!(first.wait().expect("reaped").success(), "{said}");
     let count = site.in_pod("deployment/system-mysql", "system-mysql", "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -hlocalhost system -sNe 'SELECT COUNT(*) FROM t'");
     assert_eq!(count.trim(), "50000");
 }
