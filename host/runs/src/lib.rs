@@ -15,6 +15,7 @@ pub mod history;
 pub mod journal;
 pub mod manual;
 pub mod modules;
+pub mod notes;
 pub mod order;
 pub mod plan;
 pub mod preflight;

@@ -20,10 +20,8 @@ mod unpack;
 
 use std::path::PathBuf;
 
-use crate::audit::AuditError;
-use crate::journal::JournalError;
+use crate::notes::NotesError;
 use crate::report::Blame;
-use crate::state::StateError;
 
 pub use export::{Destination, Export, Exported, ExportedFile, LeftOut};
 pub use import::{Import, Imported};
@@ -31,15 +29,9 @@ pub use import::{Import, Imported};
 /// Why files were not taken over or not written.
 #[derive(Debug, thiserror::Error)]
 pub enum ManualError {
-    /// The state folder.
+    /// What it does cannot be written down.
     #[error(transparent)]
-    State(#[from] StateError),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The audit log.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
+    Notes(NotesError),
     /// The repository.
     #[error(transparent)]
     Repository(#[from] cofferdam_repository::Error),
@@ -120,24 +112,28 @@ pub enum ManualError {
     },
 }
 
+impl<E> From<E> for ManualError
+where
+    NotesError: From<E>,
+{
+    fn from(error: E) -> Self {
+        Self::Notes(error.into())
+    }
+}
+
 impl ManualError {
     /// Whose move it is.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::State(StateError::Busy(_))
-            | Self::NothingThere { .. }
+            Self::NothingThere { .. }
             | Self::SameFile { .. }
             | Self::Refused { .. }
             | Self::Occupied { .. }
             | Self::NothingToExport { .. }
             | Self::Cancelled => Blame::User,
+            Self::Notes(error) => error.blame(),
             Self::Repository(error) => crate::blame::of_repository(error).blame,
-            Self::State(_)
-            | Self::Journal(_)
-            | Self::Audit(_)
-            | Self::Disk { .. }
-            | Self::Stream { .. }
-            | Self::Unfit { .. } => Blame::World,
+            Self::Disk { .. } | Self::Stream { .. } | Self::Unfit { .. } => Blame::World,
             Self::Task { .. } => Blame::Us,
         }
     }
@@ -145,9 +141,7 @@ impl ManualError {
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::State(StateError::Busy(_)) => {
-                Some("wait until it ends, or end it with Ctrl-C".into())
-            }
+            Self::Notes(error) => error.hint(),
             Self::Repository(error) => error.hint(),
             Self::Refused { .. } => Some(
                 "put the files right, or take over the others alone with `--only DATA-SET`".into(),
@@ -165,10 +159,7 @@ impl ManualError {
             Self::NothingToExport { .. } => {
                 Some("`cofferdam show` says what the run kept; `restic dump` takes any of it out".into())
             }
-            Self::State(_)
-            | Self::Journal(_)
-            | Self::Audit(_)
-            | Self::Disk { .. }
+            Self::Disk { .. }
             | Self::Stream { .. }
             | Self::Unfit { .. }
             | Self::Cancelled

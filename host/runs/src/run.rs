@@ -16,17 +16,18 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::application::DataSet;
-use crate::audit::{Audit, AuditError, Entry};
+use crate::audit::{Audit, Entry};
 use crate::event::{Event, Observer};
-use crate::journal::{Journal, JournalError, Record};
+use crate::journal::{Journal, Record};
 use crate::leases::LeaseDesk;
+use crate::notes::NotesError;
 use crate::order::{Edges, Schedule, sequence};
 use crate::plan::{Prepared, PreparedDataSet};
 use crate::recovery::{self, Carried, Recovery};
 use crate::report::{Blame, DataSetReport, Failure, RunReport};
 use crate::session::Shared;
 use crate::skew::Taken;
-use crate::state::{ApplicationState, RunId, StateError};
+use crate::state::{ApplicationState, RunId};
 
 mod data_set;
 mod kept;
@@ -36,15 +37,9 @@ pub use kept::{Choice, KeptRun, NoSnapshot, choose, kept_runs};
 /// Why a run could not be carried out at all.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The state folder.
+    /// What it does cannot be written down.
     #[error(transparent)]
-    State(#[from] StateError),
-    /// The journal.
-    #[error(transparent)]
-    Journal(#[from] JournalError),
-    /// The audit log.
-    #[error(transparent)]
-    Audit(#[from] AuditError),
+    Notes(NotesError),
     /// The repository.
     #[error(transparent)]
     Repository(#[from] cofferdam_repository::Error),
@@ -63,24 +58,30 @@ pub enum RunError {
     },
 }
 
+impl<E> From<E> for RunError
+where
+    NotesError: From<E>,
+{
+    fn from(error: E) -> Self {
+        Self::Notes(error.into())
+    }
+}
+
 impl RunError {
     /// Whose move it is.
     pub fn blame(&self) -> Blame {
         match self {
-            Self::State(StateError::Busy(_)) | Self::NoSnapshot(_) => Blame::User,
+            Self::NoSnapshot(_) => Blame::User,
+            Self::Notes(error) => error.blame(),
             Self::Repository(error) => crate::blame::whose(error),
-            Self::State(_) | Self::Journal(_) | Self::Audit(_) | Self::Recovery { .. } => {
-                Blame::World
-            }
+            Self::Recovery { .. } => Blame::World,
         }
     }
 
     /// What to do next.
     pub fn hint(&self) -> Option<String> {
         match self {
-            Self::State(StateError::Busy(_)) => {
-                Some("wait until it ends, or end it with Ctrl-C".into())
-            }
+            Self::Notes(error) => error.hint(),
             Self::Repository(error) => error.hint(),
             Self::NoSnapshot(_) => {
                 Some("run `cofferdam list` to see the runs that are kept".into())
@@ -88,7 +89,6 @@ impl RunError {
             Self::Recovery { .. } => {
                 Some("nothing else was touched; put it right and run again".into())
             }
-            Self::State(_) | Self::Journal(_) | Self::Audit(_) => None,
         }
     }
 }

@@ -1,13 +1,13 @@
 //! A writing process that is killed outright: the list is as before, and the next one finds its way.
 
 use std::io::{BufRead, BufReader};
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use cofferdam_repository::Location;
 
-use crate::workbench::{Workbench, description, name, noise, password, read, write};
+use crate::workbench::{Workbench, alone, description, name, noise, password, read, write};
 
 const FOLDER: &str = "COFFERDAM_TEST_KILLED_FOLDER";
 
@@ -37,13 +37,7 @@ async fn child_that_writes_until_it_is_killed() {
 }
 
 fn kill_a_writer_of(workbench: &Workbench) -> u32 {
-    let mut child = Command::new(std::env::current_exe().unwrap())
-        .args([
-            "--exact",
-            "killed::child_that_writes_until_it_is_killed",
-            "--ignored",
-            "--nocapture",
-        ])
+    let mut child = alone("killed::child_that_writes_until_it_is_killed")
         .env(FOLDER, workbench.folder.path())
         .stdout(Stdio::piped())
         .spawn()

@@ -13,8 +13,8 @@ use std::process::{Command, Stdio};
 
 use bytes::Bytes;
 use cofferdam_repository::{
-    Error, FileTime, LinkTarget, LoadChoice, LoadPlan, Repository, Snapshot, TreeCounts, TreeEntry,
-    TreeKind, TreePath, TreeWriter,
+    Error, FileTime, LinkTarget, LoadChoice, LoadPlan, Names, Repository, Snapshot, SnapshotWriter,
+    TreeCounts, TreeEntry, TreeKind, TreePath, TreeWriter,
 };
 
 use crate::workbench::{description, name, noise};
@@ -71,6 +71,25 @@ fn listing(root: &Path) -> Vec<TreeEntry> {
     entries
 }
 
+/// Begins a snapshot of one tree.
+async fn begin(repository: &Repository) -> Result<(SnapshotWriter, TreeWriter), Error> {
+    let writer = repository.begin(description("system-storage")).await?;
+    let tree = writer.create_tree(name("files")).await?;
+    Ok((writer, tree))
+}
+
+/// Lists all of a tree: what has to be read of it.
+async fn list(
+    tree: &mut TreeWriter,
+    entries: impl IntoIterator<Item = TreeEntry>,
+) -> Result<Names, Error> {
+    tree.begin_listing(LATER).await?;
+    for entry in entries {
+        tree.list(entry)?;
+    }
+    tree.plan().await
+}
+
 /// What the pod's side does, from a folder of this machine. `meddle` strikes before each fetch.
 async fn keep(
     tree: &mut TreeWriter,
@@ -79,11 +98,7 @@ async fn keep(
 ) -> Result<Vec<Vec<u8>>, Error> {
     let mut read = Vec::new();
     for round in 1.. {
-        tree.begin_listing(LATER).await?;
-        for entry in listing(root) {
-            tree.list(entry)?;
-        }
-        let mut wanted = tree.plan().await?;
+        let mut wanted = list(tree, listing(root)).await?;
         if wanted.count() == 0 {
             break;
         }
@@ -121,8 +136,7 @@ async fn save(
     repository: &Repository,
     root: &Path,
 ) -> Result<(Snapshot, TreeCounts, Vec<Vec<u8>>), Error> {
-    let writer = repository.begin(description("system-storage")).await?;
-    let mut tree = writer.create_tree(name("files")).await?;
+    let (writer, mut tree) = begin(repository).await?;
     let read = keep(&mut tree, root, |_| {}).await?;
     let (_, counts) = tree.commit(Vec::new()).await?;
     let snapshot = writer.finish(serde_json::Value::Null).await?;

@@ -1,6 +1,7 @@
 //! What the tests share: repositories in temporary folders, and data to put in.
 
 use std::path::PathBuf;
+use std::process::Command;
 
 use bytes::Bytes;
 use cofferdam_repository::{
@@ -59,6 +60,13 @@ impl Workbench {
         files.sort();
         files
     }
+}
+
+/// A command that carries out one ignored test of this binary, in a process of its own.
+pub(crate) fn alone(test: &str) -> Command {
+    let mut command = Command::new(std::env::current_exe().unwrap());
+    command.args(["--exact", test, "--ignored", "--nocapture"]);
+    command
 }
 
 pub(crate) fn name(name: &str) -> ArtifactName {

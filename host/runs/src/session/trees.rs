@@ -51,16 +51,9 @@ impl Session {
             saved = folder.save(artifact) => saved,
             () = self.shared.cancel.cancelled() => Err(HostError::Cancelled),
         };
-        let ending = Ending {
-            error: saved.as_ref().err().map(ToString::to_string),
-            bytes: saved.as_ref().ok().map(|(_, counts, _)| counts.bytes),
-            sha256: saved
-                .as_ref()
-                .ok()
-                .map(|(summary, ..)| summary.sha256.clone()),
-        };
-        kept.record.end(ending.clone());
-        record.end(ending);
+        end([&kept.record, &record], &saved, |(summary, counts, _)| {
+            (counts.bytes, &summary.sha256)
+        });
         let (summary, counts, moved) = saved?;
         self.committed
             .lock()
@@ -99,13 +92,9 @@ impl Session {
             loaded = folder.load(artifact, options, only) => loaded,
             () = self.shared.cancel.cancelled() => Err(HostError::Cancelled),
         };
-        let ending = Ending {
-            error: loaded.as_ref().err().map(ToString::to_string),
-            bytes: loaded.as_ref().ok().map(|(counts, _)| counts.bytes),
-            sha256: loaded.as_ref().ok().map(|(_, sha256)| sha256.clone()),
-        };
-        opened.record.end(ending.clone());
-        record.end(ending);
+        end([&opened.record, &record], &loaded, |(counts, sha256)| {
+            (counts.bytes, sha256)
+        });
         Ok(loaded_summary(loaded?.0))
     }
 
@@ -381,6 +370,28 @@ impl Folder<'_> {
 
     fn cluster(&self) -> &cofferdam_cluster::Cluster {
         &self.session.shared.cluster
+    }
+}
+
+/// Writes in the records of artifact and folder how a tree went, with its bytes and its digest.
+fn end<T>(
+    records: [&Pending; 2],
+    went: &Result<T, HostError>,
+    told: impl FnOnce(&T) -> (u64, &String),
+) {
+    let ending = match went.as_ref().map(told) {
+        Ok((bytes, sha256)) => Ending {
+            bytes: Some(bytes),
+            sha256: Some(sha256.clone()),
+            error: None,
+        },
+        Err(error) => Ending {
+            error: Some(error.to_string()),
+            ..Ending::default()
+        },
+    };
+    for record in records {
+        record.end(ending.clone());
     }
 }
 
