@@ -24,6 +24,7 @@ use cofferdam_runs::plan::Plan;
 use cofferdam_runs::report::RunReport;
 use cofferdam_runs::run::Choice;
 use cofferdam_runs::skew::Taken;
+use jiff::Timestamp;
 
 use crate::arguments::{Arguments, Command, Format, InitOf};
 use crate::output::{bytes, clean, milliseconds, show, table};
@@ -123,7 +124,10 @@ fn finish(format: Format, report: &RunReport) -> Result<Exit> {
             text.push_str(&format!("\n{}: {}", external.name, external.state()));
         }
         if let Some(taken) = &report.taken {
-            text.push_str(&format!("\n{}", taken_text(taken)));
+            text.push_str(&format!(
+                "\ntaken {}",
+                taken_text(taken, |at| at.to_string())
+            ));
         }
         if !report.left_out.is_empty() {
             text.push_str(&format!("\n{}", left_out_text(&report.left_out)));
@@ -139,11 +143,12 @@ fn finish(format: Format, report: &RunReport) -> Result<Exit> {
     Ok(of_run(report))
 }
 
-/// Over what time a backup was taken, and how still the application stood.
-fn taken_text(taken: &Taken) -> String {
+/// Over what time a backup was taken, with times as `at` writes them, and how still the application
+/// stood.
+fn taken_text(taken: &Taken, at: fn(Timestamp) -> String) -> String {
     let span = taken.to.duration_since(taken.from).as_millis();
     let span = milliseconds(u64::try_from(span).unwrap_or(0));
-    let mut text = format!("taken over {span}, from {} to {}", taken.from, taken.to);
+    let mut text = format!("over {span}, from {} to {}", at(taken.from), at(taken.to));
     if taken.quiesced.is_empty() {
         text.push_str(", while the application went on");
     } else {

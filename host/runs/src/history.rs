@@ -17,6 +17,7 @@ use crate::audit::{self, Entry, Head};
 use crate::journal::{self, Line, Record};
 use crate::leases::describe;
 use crate::run::KeptRun;
+use crate::skew::Taken;
 use crate::state::{RunFolder, RunId};
 
 pub use since::{DataSetChange, Difference, Since};
@@ -56,6 +57,9 @@ pub struct History {
     pub settled: Option<Timestamp>,
     /// Its data sets, in the order in which they began.
     pub data_sets: Vec<DataSetHistory>,
+    /// Over what time the snapshots that it wrote or read were taken, where the repository knows.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub taken: Option<Taken>,
     /// What belongs to the application and is covered by nobody.
     pub external: Vec<External>,
     /// The temporary changes that it made, in order.
@@ -240,6 +244,8 @@ pub fn history(
         }
         history.external.clone_from(&source.external);
     }
+    let snapshots = history.data_sets.iter();
+    history.taken = Taken::of_snapshots(snapshots.filter_map(|one| one.snapshot.as_ref()));
     // What nobody covers stands in a place of its own.
     let external = std::mem::take(&mut history.external);
     history.warnings.retain(|warning| {
@@ -306,6 +312,7 @@ fn of_kept(own: &KeptRun, kept: &[KeptRun]) -> History {
         audit: Found::Missing,
         settled: None,
         data_sets,
+        taken: None,
         external: own.external.clone(),
         leases: Vec::new(),
         warnings: Vec::new(),
@@ -329,6 +336,7 @@ fn nothing_kept(run: &RunId, application: &ApplicationName, started: Timestamp) 
         audit: Found::Missing,
         settled: None,
         data_sets: Vec::new(),
+        taken: None,
         external: Vec::new(),
         leases: Vec::new(),
         warnings: Vec::new(),

@@ -185,6 +185,17 @@ fn evidence(answer: &e2e::Answer, data_set: &str, key: &str) -> Value {
     pair.unwrap_or_default()[1].clone()
 }
 
+/// Demands that the page of a run has these words.
+#[track_caller]
+fn check_page(site: &Site, run: &e2e::Answer, words: &str) {
+    let run = run.json()["run"].as_str().expect("an id").to_owned();
+    let _written = site
+        .cofferdam(&["show", &run, "--html", "run.html", "--force"])
+        .exits(0);
+    let page = std::fs::read_to_string(site.path("run.html")).expect("read");
+    assert!(page.contains(words), "`{words}` is not in\n{page}");
+}
+
 #[test]
 fn an_application_is_stopped_in_order_drained_kept_and_put_back_in_reverse() {
     let site = site();
@@ -236,6 +247,7 @@ fn an_application_is_stopped_in_order_drained_kept_and_put_back_in_reverse() {
     let shown = site.cofferdam(&["show", "latest"]).exits(0);
     let words = "while the application stood still (stop-apicast, stop-app, stop-worker); taken before it did: system-storage";
     assert!(shown.stdout().contains(words), "{shown}");
+    check_page(&site, &backup, words);
     assert_eq!(site.runs()[0]["whole"], true);
 
     // Nothing was queued in what was kept: jobs of later are not in it.
@@ -308,11 +320,14 @@ fn jobs_that_do_not_drain_are_counted_and_a_restore_tells_them() {
     assert_eq!(evidence(&backup, "stop-worker", "drained"), "no");
     assert_eq!(evidence(&backup, "stop-worker", "jobs"), "7");
     assert_eq!(all_wanted(&site), STOPS);
-    let _told = site
+    let doubled =
+        "when `backend-worker` was stopped for the backup it had 7 jobs queued (`main` 7)";
+    let told = site
         .report(&["restore", "latest", "--yes", "--only", "stop-worker"])
         .exits(0)
-        .says("when `backend-worker` was stopped for the backup it had 7 jobs queued (`main` 7)")
+        .says(doubled)
         .says("they are done again");
+    check_page(&site, &told, doubled);
 
     // Where the site wants it drained or not at all, nobody else is begun.
     settled(&site);

@@ -157,6 +157,7 @@ fn the_report_of_a_backup_says_what_changed_and_the_one_of_a_restore_what_was_le
         "The same, byte for byte.",
         "This run made no temporary change.",
         "agrees with what the snapshots vouch for",
+        "while the application went on",
         "MiB/s",
     ] {
         let alike = said.contains(expected) || (expected == "MiB/s" && said.contains("KiB/s"));
@@ -178,6 +179,7 @@ fn the_report_of_a_backup_says_what_changed_and_the_one_of_a_restore_what_was_le
         &second,
         "ConfigMap/redis-config edited",
         "restored",
+        "while the application went on",
     ] {
         assert!(said.contains(expected), "`{expected}` is not in\n{said}");
     }

@@ -182,8 +182,8 @@ fn text(shown: &Shown) -> String {
         text.push_str(&format!("did not keep {}\n", shown.missing.join(", ")));
     }
     if let Some(taken) = &shown.taken {
-        text.push_str(&super::taken_text(taken));
-        text.push('\n');
+        let said = super::taken_text(taken, |at| at.to_string());
+        text.push_str(&format!("taken {said}\n"));
     }
     for external in &shown.external {
         text.push_str(&clean(&format!("{}: {}", external.name, external.state())));

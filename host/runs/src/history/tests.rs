@@ -351,6 +351,36 @@ fn what_nobody_covers_is_told_once_and_not_as_a_warning() {
 }
 
 #[test]
+fn the_time_of_what_a_run_wrote_or_read_is_told_of_that_alone() {
+    let moment = |data_set: &str, begun: &str, quiet: bool| {
+        let mut snapshot = snapshot(SECOND, data_set, json!([]), '2');
+        snapshot.description.details = json!({ "quiesce": ["stop-app"] });
+        snapshot.metadata = json!({ "begun": begun, "quiet": quiet });
+        snapshot
+    };
+    let kept = kept_runs(vec![
+        moment("system-database", "2026-11-22T09:00:08Z", true),
+        moment("backend-redis", "2026-11-22T09:00:01Z", false),
+    ]);
+    let told = |run: &str, records: Vec<Record>| {
+        let (_root, folder) = machine(run, records);
+        let run = run.parse().expect("an id");
+        let history = history(&run, &application(), &kept, &folder).expect("known");
+        let taken = history.taken.expect("a time");
+        format!("{} outside {:?}", taken.from, taken.outside)
+    };
+    let whole = "2026-11-22T09:00:01Z outside [\"backend-redis\"]";
+    assert_eq!(told(SECOND, Vec::new()), whole);
+    let mut restored = begun(RunKind::Restore, Some(SECOND));
+    if let Record::RunBegun { data_sets, .. } = &mut restored {
+        data_sets.retain(|one| one.as_str() == "system-database");
+    }
+    let restore = "20261123T090000Z-000003";
+    let only = "2026-11-22T09:00:08Z outside []";
+    assert_eq!(told(restore, vec![restored]), only);
+}
+
+#[test]
 fn a_damaged_journal_is_said_and_the_snapshots_still_speak() {
     let (_root, folder) = machine(SECOND, vec![begun(RunKind::Backup, None)]);
     std::fs::write(folder.journal(), "nonsense\n").expect("written");

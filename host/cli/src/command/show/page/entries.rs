@@ -10,6 +10,7 @@ use cofferdam_runs::history::{
 };
 use jiff::{SignedDuration, Timestamp};
 
+use crate::command::taken_text;
 use crate::output::{bytes, clean, milliseconds};
 
 /// A table of thousands of rows is no report; what is left out is counted.
@@ -149,6 +150,9 @@ pub(super) fn facts(history: &History) -> Vec<(&'static str, String)> {
     let mut facts = vec![("Run", clean(&history.run))];
     if let Some(from) = &history.from {
         facts.push(("Reads run", clean(from)));
+    }
+    if let Some(taken) = &history.taken {
+        facts.push(("Data taken", taken_text(taken, moment)));
     }
     facts.extend(
         [

@@ -8,6 +8,7 @@ use cofferdam_runs::application::External;
 use cofferdam_runs::history::{
     DataSetChange, DataSetHistory, Difference, LeaseHistory, StepHistory,
 };
+use cofferdam_runs::skew::Taken;
 
 /// What a module, a pod or an archive may say to get into the page.
 const HOSTILE: &str = "</style></dd><script>alert(1)</script><img src=x onerror='alert(1)'>\" style=\"left:0\u{202e}\u{0}\r\n{{ run }}&lt;";
@@ -66,6 +67,12 @@ fn history(text: &str) -> History {
             }],
             snapshot: Some(snapshot),
         }],
+        taken: Some(Taken {
+            from: moment(2),
+            to: moment(8),
+            quiesced: vec![text.clone()],
+            outside: vec![text.clone()],
+        }),
         leases: vec![LeaseHistory {
             lease: 1,
             data_set: text.clone(),
@@ -189,6 +196,29 @@ fn success_is_not_said_of_what_nobody_covers() {
     history.external.clear();
     let text = page(&history, "harmless", Timestamp::UNIX_EPOCH);
     assert!(text.contains("✓ Succeeded: 1 of 1 data sets"));
+}
+
+#[test]
+fn the_time_between_the_data_sets_is_said_and_how_still_the_application_stood() {
+    let mut history = history("harmless");
+    let span = "over 6.0 s, from 2026-11-22 09:00:02 UTC to 2026-11-22 09:00:08 UTC";
+    let check = |history: &History, words: &str| {
+        let page = page(history, "harmless", Timestamp::UNIX_EPOCH);
+        let fact = format!("<dt>Data taken</dt><dd>{span}, {words}</dd>");
+        assert!(page.contains(&fact), "`{fact}` is not in\n{page}");
+    };
+    check(
+        &history,
+        "while the application stood still (harmless); taken before it did: harmless",
+    );
+    if let Some(taken) = &mut history.taken {
+        taken.quiesced.clear();
+        taken.outside.clear();
+    }
+    check(&history, "while the application went on");
+    history.taken = None;
+    let page = page(&history, "harmless", Timestamp::UNIX_EPOCH);
+    assert!(!page.contains("Data taken"), "{page}");
 }
 
 #[test]
