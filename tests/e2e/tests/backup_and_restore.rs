@@ -54,7 +54,11 @@ fn what_was_destroyed_comes_back_equal_and_the_real_restic_agrees() {
     let site = Site::start();
     seed(&site);
     site.prepare(&format!("{OBJECTS}{DATA_SETS}"));
-    let _checked = site.cofferdam(&["check"]).exits(0);
+    // The server's socket lies in a volume that ends with the pod; no data do.
+    let _checked = site
+        .cofferdam(&["check"])
+        .exits(0)
+        .never_says("end with the pod");
     let before = (mysql_proof(&site), redis_proof(&site), objects_proof(&site));
 
     let backup = site.report(&["backup"]).exits(0);
