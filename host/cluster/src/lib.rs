@@ -58,4 +58,4 @@ pub use process::{Outcome, Process, Stdin, Stdout};
 pub use rollout::Replicas;
 pub use scrub::scrub;
 pub use template::{Filled, Processed};
-pub use workload::{Owner, TargetState};
+pub use workload::{EphemeralVolume, Owner, TargetState};

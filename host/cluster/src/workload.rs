@@ -34,9 +34,18 @@ pub struct TargetState {
     /// How a rollout goes: `Recreate`, `RollingUpdate`, `Rolling`, `OnDelete`.
     pub strategy: String,
     /// Its volumes of kind `emptyDir`, whose contents the next rollout wipes.
-    pub ephemeral_volumes: Vec<String>,
+    pub ephemeral_volumes: Vec<EphemeralVolume>,
     /// The objects that it was made for, such as the custom resource of an operator.
     pub owners: Vec<Owner>,
+}
+
+/// A volume of kind `emptyDir`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EphemeralVolume {
+    /// Its name.
+    pub name: String,
+    /// The folders where containers have it.
+    pub places: Vec<String>,
 }
 
 /// An object that another one was made for.
@@ -205,9 +214,29 @@ fn read(target: &Target, object: &Value, selector: String) -> TargetState {
             .to_owned(),
         ephemeral_volumes: names("/spec/template/spec/volumes", &|volume| {
             volume.get("emptyDir").is_some()
-        }),
+        })
+        .into_iter()
+        .map(|name| EphemeralVolume {
+            places: places(object, &name),
+            name,
+        })
+        .collect(),
         owners: owners(object),
     }
+}
+
+/// Where the containers of a template have a volume.
+fn places(object: &Value, volume: &str) -> Vec<String> {
+    let list = |within: &Value, pointer: &str| {
+        let list = within.pointer(pointer).and_then(Value::as_array);
+        list.cloned().unwrap_or_default()
+    };
+    let containers = list(object, "/spec/template/spec/containers");
+    let mounts = containers.iter().flat_map(|one| list(one, "/volumeMounts"));
+    mounts
+        .filter(|mount| mount.get("name").and_then(Value::as_str) == Some(volume))
+        .filter_map(|mount| Some(mount.get("mountPath")?.as_str()?.to_owned()))
+        .collect()
 }
 
 fn owners(object: &Value) -> Vec<Owner> {

@@ -2,8 +2,10 @@
 //!
 //! Asks as the host, not as a module: the base policy lets the host look, and nothing more.
 
-use cofferdam_cluster::{AccessQuestion, Cluster};
-use cofferdam_engine::manifest::Command;
+use std::path::Path;
+
+use cofferdam_cluster::{AccessQuestion, Cluster, TargetState};
+use cofferdam_engine::manifest::{Access, Command, DeclaredStdin};
 use cofferdam_policy::Policy;
 use cofferdam_policy::name::{PathName, PodPath};
 use cofferdam_policy::request::{
@@ -23,6 +25,10 @@ const PROGRAM_FOLDERS: [&str; 6] = [
     "/opt/rh/rh-redis32/root/usr/bin",
     "/usr/lib/postgresql/15/bin",
 ];
+
+/// Empty whenever a machine starts, by the Filesystem Hierarchy Standard: for sockets, locks and
+/// shared memory. No server keeps data there.
+const RUN_TIME_FOLDERS: [&str; 3] = ["/run", "/var/run", "/dev/shm"];
 
 /// One thing that was looked at.
 #[derive(Debug, Clone, Serialize)]
@@ -226,16 +232,8 @@ impl Looker<'_> {
             self.target.container
         );
         let mut findings = vec![Finding::ok(subject.clone(), place)];
-        if let Ok(state) = self.cluster.target(&permit).await
-            && !state.ephemeral_volumes.is_empty()
-        {
-            let volumes = state.ephemeral_volumes.join(", ");
-            let hint = "what is restored there is lost with the pod: do not roll it afterwards";
-            findings.push(Finding::warning(
-                subject.clone(),
-                format!("its volumes {volumes} end with the pod"),
-                hint,
-            ));
+        if let Ok(state) = self.cluster.target(&permit).await {
+            findings.extend(ephemeral(&subject, &state, &self.brings()));
         }
         let commands = self.of.module.manifest().commands.values();
         let mut programs: Vec<String> = commands
@@ -248,6 +246,28 @@ impl Looker<'_> {
             findings.push(self.look_at_program(&subject, &pod, &program).await);
         }
         findings
+    }
+
+    /// What a restore brings into the pod.
+    fn brings(&self) -> Brings<'_> {
+        let role = &self.target.role;
+        let manifest = self.of.module.manifest();
+        let bound = manifest.paths.keys();
+        let paths = bound.filter_map(|name| self.of.binding.path(name));
+        Brings {
+            to_programs: manifest.commands.values().any(|command| {
+                command.target == *role
+                    && match command.stdin {
+                        DeclaredStdin::Artifact | DeclaredStdin::Free => true,
+                        DeclaredStdin::None | DeclaredStdin::Template(_) => false,
+                    }
+            }),
+            to_paths: paths
+                .filter(|(declared, _)| declared.target == *role)
+                .filter(|(declared, _)| declared.access == Access::Write)
+                .map(|(_, place)| place.as_str())
+                .collect(),
+        }
     }
 
     async fn look_at_program(
@@ -311,10 +331,111 @@ impl Looker<'_> {
     }
 }
 
+/// What a restore brings into a pod.
+struct Brings<'a> {
+    /// Whether a program gets it, which puts it in a folder that is not known here.
+    to_programs: bool,
+    /// The declared paths that may be written.
+    to_paths: Vec<&'a str>,
+}
+
+/// A warning of the volumes that end with the pod and that may hold what is restored.
+///
+/// Told apart only where no doubt is left: a path may lead elsewhere by a link, so a data set that
+/// brings anything into the pod is told of all volumes but those for running programs.
+fn ephemeral(subject: &str, state: &TargetState, brings: &Brings<'_>) -> Option<Finding> {
+    if !brings.to_programs && brings.to_paths.is_empty() {
+        return None;
+    }
+    let is_in = |place: &str, folder: &str| Path::new(place).starts_with(folder);
+    let may_hold = |place: &String| {
+        let mut paths = brings.to_paths.iter();
+        !RUN_TIME_FOLDERS.iter().any(|folder| is_in(place, folder))
+            || paths.any(|path| is_in(path, place) || is_in(place, path))
+    };
+    let volumes: Vec<&str> = state
+        .ephemeral_volumes
+        .iter()
+        .filter(|volume| volume.places.iter().any(may_hold))
+        .map(|volume| volume.name.as_str())
+        .collect();
+    if volumes.is_empty() {
+        return None;
+    }
+    Some(Finding::warning(
+        subject,
+        format!("its volumes {} end with the pod", volumes.join(", ")),
+        "what is restored there is lost with the pod: do not roll it afterwards",
+    ))
+}
+
 /// The program of a command: its first word, which has no hole.
 fn program(command: &Command) -> Option<String> {
     command
         .argv
         .first()
         .map(cofferdam_engine::manifest::Template::text)
+}
+
+#[cfg(test)]
+mod tests {
+    use cofferdam_cluster::EphemeralVolume;
+    use cofferdam_policy::name::ObjectName;
+    use cofferdam_policy::request::{Workload, WorkloadKind};
+
+    use super::*;
+
+    #[track_caller]
+    fn check(volumes: &[(&str, &[&str])], to_programs: bool, to_paths: &[&str], wanted: &str) {
+        let ephemeral_volumes = volumes.iter().map(|(name, places)| EphemeralVolume {
+            name: (*name).to_owned(),
+            places: places.iter().map(|&place| place.to_owned()).collect(),
+        });
+        let state = TargetState {
+            workload: Workload {
+                kind: WorkloadKind::Deployment,
+                name: ObjectName::parse("server").expect("a name"),
+            },
+            selector: String::new(),
+            containers: Vec::new(),
+            container_exists: true,
+            replicas: 1,
+            generation: 1,
+            strategy: String::new(),
+            ephemeral_volumes: ephemeral_volumes.collect(),
+            owners: Vec::new(),
+        };
+        let brings = Brings {
+            to_programs,
+            to_paths: to_paths.to_vec(),
+        };
+        let told = ephemeral("server", &state, &brings);
+        assert_eq!(told.map_or("none".to_owned(), |told| told.message), wanted);
+    }
+
+    #[test]
+    fn a_volume_that_ends_with_the_pod_is_told_where_it_may_hold_what_is_restored() {
+        let data: (&str, &[&str]) = ("data", &["/var/lib/pgsql/data"]);
+        let run: (&str, &[&str]) = ("run", &["/run/mysqld"]);
+        let only_data = "its volumes data end with the pod";
+        check(&[data, run], true, &[], only_data);
+        check(&[run, ("shm", &["/dev/shm"])], true, &[], "none");
+        check(
+            &[("odd", &["/runner"])],
+            true,
+            &[],
+            "its volumes odd end with the pod",
+        );
+        // A path may lead there by a link.
+        check(&[data, run], false, &["/opt/system"], only_data);
+        // One container may serve from what another has for its sockets.
+        let both: (&str, &[&str]) = ("both", &["/run/mysqld", "/srv"]);
+        check(&[both], true, &[], "its volumes both end with the pod");
+        for path in ["/run/mysqld/files", "/run"] {
+            check(&[run], false, &[path], "its volumes run end with the pod");
+        }
+        // Nothing is restored into the pod of what is only rolled, or asked; nor where no container is.
+        check(&[data, run], false, &[], "none");
+        check(&[("nowhere", &[])], true, &[], "none");
+    }
 }

@@ -10,10 +10,13 @@
 )]
 
 mod answer;
+mod audit;
 mod browser;
 pub mod by_hand;
+pub mod servers;
 mod site;
 
 pub use answer::Answer;
+pub use audit::{audit, place};
 pub use browser::{Browser, Look, Theme};
 pub use site::{FaultGuard, NAMESPACE, Site, on_exec_of};

@@ -18,9 +18,6 @@ pub const NAMESPACE: &str = "3scale";
 /// The repository's password.
 const PASSWORD: &str = "correct horse battery staple\n";
 
-/// The objects of the demo application that every site starts with.
-const DEMO: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../local-cluster/demo");
-
 /// How much of the demo application a story needs. Databases take their time to come up, the more
 /// the more of them come at once: a story starts no workload that it does not use.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -193,7 +190,9 @@ impl Site {
 
     fn on(cluster: Option<Cluster>, kubeconfig: PathBuf, part: Part<'_>) -> Self {
         let site = Self::bare(cluster, kubeconfig);
-        let mut files: Vec<PathBuf> = std::fs::read_dir(DEMO)
+        // Asked when it runs: a build kept from another checkout would look there.
+        let demo = needed("CARGO_MANIFEST_DIR").join("../local-cluster/demo");
+        let mut files: Vec<PathBuf> = std::fs::read_dir(demo)
             .expect("the demo")
             .map(|entry| entry.expect("an entry").path())
             .collect();

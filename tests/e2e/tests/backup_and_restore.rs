@@ -1,24 +1,13 @@
 //! An operator backs up, loses everything, and gets it back: with real servers, as a user would.
 
+use e2e::servers::{DATA_SETS, MYSQL};
 use e2e::{Answer, Site};
 use sha2::{Digest, Sha256};
 
-const DATA_SETS: &str = "    - name: objects
+const OBJECTS: &str = "    - name: objects
       module: { name: kube-objects }
       parameters: { secrets: [system-database, system-app], configmaps: [redis-config, system-environment] }
-    - name: system-database
-      module: { name: mysql }
-      targets: { server: { workload: deployment/system-mysql, container: system-mysql } }
-      parameters: { database: system }
-      restore: { after: [objects] }
-    - name: backend-redis
-      module: { name: redis }
-      targets: { server: { workload: deployment/backend-redis, container: backend-redis } }
-      restore: { after: [objects] }
 ";
-
-const MYSQL: &str =
-    "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -hlocalhost --batch --skip-column-names";
 
 fn seed(site: &Site) {
     site.kubectl_fed(
@@ -64,8 +53,12 @@ fn objects_proof(site: &Site) -> String {
 fn what_was_destroyed_comes_back_equal_and_the_real_restic_agrees() {
     let site = Site::start();
     seed(&site);
-    site.prepare(DATA_SETS);
-    let _checked = site.cofferdam(&["check"]).exits(0);
+    site.prepare(&format!("{OBJECTS}{DATA_SETS}"));
+    // The server's socket lies in a volume that ends with the pod; no data do.
+    let _checked = site
+        .cofferdam(&["check"])
+        .exits(0)
+        .never_says("end with the pod");
     let before = (mysql_proof(&site), redis_proof(&site), objects_proof(&site));
 
     let backup = site.report(&["backup"]).exits(0);

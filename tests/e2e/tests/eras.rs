@@ -6,13 +6,11 @@
     reason = "what is missing fails its story either way"
 )]
 
+use e2e::servers::MYSQL;
 use e2e::{NAMESPACE, Site};
 use local_cluster::demo::{self, Era};
 
 const COPY: &str = "copy";
-
-const MYSQL: &str =
-    "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -hlocalhost --batch --skip-column-names";
 
 /// An installation on a site.
 struct Installation<'a> {

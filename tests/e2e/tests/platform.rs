@@ -2,7 +2,7 @@
 //! workloads, the rake tasks, and the application by its Template.
 #![expect(clippy::disallowed_methods, reason = "helpers of tests are test code")]
 
-use e2e::{NAMESPACE, Site};
+use e2e::{NAMESPACE, Site, audit, place};
 
 /// A workload whose pods only wait, with more lines for its container.
 fn waits(kind: &str, name: &str, container: &str, replicas: u32, more: &str) -> String {
@@ -51,31 +51,6 @@ fn awaited(site: &Site, workload: &str) {
 
 fn field(site: &Site, object: &str, path: &str) -> String {
     site.kubectl(&["get", object, "-o", &format!("jsonpath={{{path}}}")])
-}
-
-/// The lines of the newest run's audit log.
-fn audit(site: &Site) -> Vec<String> {
-    let runs = std::fs::read_dir(site.path("state/threescale/runs")).expect("runs");
-    let newest = runs
-        .flatten()
-        .map(|run| run.path().join("audit.jsonl"))
-        .max();
-    let text = std::fs::read_to_string(newest.expect("an audit log")).expect("read");
-    text.lines().map(str::to_owned).collect()
-}
-
-/// The place of the first line with all of these words.
-#[track_caller]
-fn place(lines: &[String], words: &[&str]) -> usize {
-    let found = lines
-        .iter()
-        .position(|line| words.iter().all(|word| line.contains(word)));
-    assert!(
-        found.is_some(),
-        "no line with {words:?} in\n{}",
-        lines.join("\n")
-    );
-    found.unwrap_or_default()
 }
 
 const OPERATOR: &str = "threescale-operator-controller-manager-v2";

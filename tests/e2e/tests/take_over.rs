@@ -9,24 +9,22 @@ use std::process::Stdio;
 
 use e2e::Site;
 use e2e::by_hand::{commands, names, shell, succeeds};
+use e2e::servers::{DATA_SETS, MYSQL};
 
-const DATA_SETS: &str = "    - name: objects
+const OBJECTS: &str = "    - name: objects
       module: { name: kube-objects }
       parameters: { when-present: replace, secrets: [system-smtp, system-app, system], configmaps: [redis-config, system] }
-    - name: system-database
-      module: { name: mysql }
-      targets: { server: { workload: deployment/system-mysql, container: system-mysql } }
-      parameters: { database: system }
-      restore: { after: [objects] }
-    - name: backend-redis
-      module: { name: redis }
-      targets: { server: { workload: deployment/backend-redis, container: backend-redis } }
-      restore: { after: [objects] }
-    - name: zync-database
+";
+
+const ZYNC: &str = "    - name: zync-database
       module: { name: postgresql }
       targets: { server: { workload: deployment/zync-database, container: postgresql } }
       restore: { after: [objects] }
 ";
+
+fn data_sets() -> String {
+    format!("{OBJECTS}{DATA_SETS}{ZYNC}")
+}
 
 const FILES: [&str; 8] = [
     "system-mysql-backup.gz",
@@ -40,9 +38,6 @@ const FILES: [&str; 8] = [
 ];
 
 const PSQL: &str = "psql -X -q -t -A -v ON_ERROR_STOP=1 -U postgres -d zync_production";
-
-const MYSQL: &str =
-    "MYSQL_PWD=$MYSQL_ROOT_PASSWORD mysql -uroot -hlocalhost --batch --skip-column-names";
 
 fn seed(site: &Site) {
     site.kubectl_fed(
@@ -126,7 +121,7 @@ fn back_up_by_hand(site: &Site) -> PathBuf {
 fn what_was_backed_up_by_hand_is_restored_and_what_is_exported_is_restored_by_hand() {
     let site = Site::start();
     seed(&site);
-    site.prepare(DATA_SETS);
+    site.prepare(&data_sets());
     let folder = back_up_by_hand(&site);
     let before = proof(&site);
 
@@ -257,7 +252,7 @@ fn good(site: &Site, name: &str) -> PathBuf {
 #[test]
 fn a_file_that_is_not_what_its_name_says_leaves_no_snapshot_at_all() {
     let site = Site::without_cluster();
-    site.prepare(DATA_SETS);
+    site.prepare(&data_sets());
     type Spoil = fn(&Site, &Path);
     let cases: [(&str, Spoil, &str); 9] = [
         (
@@ -398,7 +393,7 @@ fn a_file_that_is_not_what_its_name_says_leaves_no_snapshot_at_all() {
 #[test]
 fn an_export_never_writes_over_anything_and_never_half() {
     let site = Site::without_cluster();
-    site.prepare(DATA_SETS);
+    site.prepare(&data_sets());
     good(&site, "files");
     let _imported = site.cofferdam(&["import", "files"]).exits(4);
     let before = names(site.folder());

