@@ -10,7 +10,7 @@ use std::process::Child;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use e2e::{NAMESPACE, Site, on_exec_of};
-use local_cluster::faults::Fault;
+use local_cluster::faults::{Fault, Rule};
 use serde_json::{Value, json};
 
 /// Takes a job after the other from a queue of Resque, unless it is told to pause.
@@ -136,6 +136,16 @@ fn all_wanted(site: &Site) -> Vec<(&'static str, u64)> {
         .collect()
 }
 
+/// How many pods of each there are and are ready.
+fn all_available(site: &Site) -> Vec<(&'static str, u64)> {
+    let path = "jsonpath={.status.availableReplicas}";
+    let available = |name: &str| {
+        let shown = site.kubectl(&["get", &format!("deployment/{name}"), "-o", path]);
+        shown.trim().parse().unwrap_or(0)
+    };
+    STOPS.map(|(name, _)| (name, available(name))).to_vec()
+}
+
 /// Waits until all pods of before are back.
 fn settled(site: &Site) {
     for (name, _) in STOPS {
@@ -152,12 +162,14 @@ fn pods(site: &Site) -> String {
 
 /// The lines of the newest run's audit log.
 fn audit(site: &Site) -> Vec<String> {
+    newest(site, "audit.jsonl")
+}
+
+/// The lines of a file of the newest run.
+fn newest(site: &Site, file: &str) -> Vec<String> {
     let runs = std::fs::read_dir(site.path("state/threescale/runs")).expect("runs");
-    let newest = runs
-        .flatten()
-        .map(|run| run.path().join("audit.jsonl"))
-        .max();
-    let text = std::fs::read_to_string(newest.expect("an audit log")).expect("read");
+    let newest = runs.flatten().map(|run| run.path().join(file)).max();
+    let text = std::fs::read_to_string(newest.expect("a run")).expect("read");
     text.lines().map(str::to_owned).collect()
 }
 
@@ -352,7 +364,59 @@ fn a_data_set_that_fails_leaves_nothing_stopped() {
     assert_eq!(all_wanted(&site), STOPS);
 }
 
-/// A run that is held up when everything has stopped: the server cannot be told to save.
+#[test]
+fn a_backup_ends_when_what_it_stopped_is_there_again_and_says_what_is_not() {
+    let site = site();
+    // Whoever starts the pods is late.
+    let late = Fault::SlowRollout { milliseconds: 2000 };
+    let fault = site.fault(&Rule::new(late).named("system-app"));
+    let backup = site.report(&["backup", "--quiesce"]).exits(0);
+    assert_eq!(all_available(&site), STOPS, "{backup}");
+    assert_eq!(backup.json()["warnings"], json!([]));
+    let lines = audit(&site);
+    assert!(
+        place(&lines, &["put-back", "apicast"])
+            < place(&lines, &["wait-rollout", "host", "apicast"]),
+        "{}",
+        lines.join("\n")
+    );
+    drop(fault);
+
+    let fault = site.fault(&busy());
+    let mut run = held_up(&site);
+    let unseen = Fault::Forbid {
+        verb: Some("list".to_owned()),
+        resource: Some("pods".to_owned()),
+    };
+    let forbidden = site.fault(&Rule::new(unseen));
+    drop(fault);
+    assert_eq!(
+        run.wait().expect("ended").code(),
+        Some(0),
+        "no fault of the backup"
+    );
+    forbidden.has_struck();
+    drop(forbidden);
+    let noted = newest(&site, "journal.jsonl");
+    for (name, _) in STOPS {
+        let words = format!("deployment/{name} is put back and not there yet");
+        let _place = place(&noted, &["warned", &words]);
+    }
+    assert_eq!(all_wanted(&site), STOPS);
+}
+
+/// The server cannot be told to save.
+fn busy() -> Rule {
+    on_exec_of(
+        "BGSAVE",
+        Fault::Refuse {
+            code: 503,
+            retry_after: None,
+        },
+    )
+}
+
+/// A run that is held up when everything has stopped, by [`busy`].
 fn held_up(site: &Site) -> Child {
     let run = site.begin(&["backup", "--quiesce"]);
     site.wait_until("the save", || {
@@ -368,15 +432,6 @@ fn held_up(site: &Site) -> Child {
 #[test]
 fn a_run_that_is_ended_or_killed_leaves_nothing_stopped() {
     let site = site();
-    let busy = || {
-        on_exec_of(
-            "BGSAVE",
-            Fault::Refuse {
-                code: 503,
-                retry_after: None,
-            },
-        )
-    };
     let fault = site.fault(&busy());
     let mut run = held_up(&site);
     let process = i32::try_from(run.id()).expect("a process id");
