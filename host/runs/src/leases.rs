@@ -121,6 +121,17 @@ struct Guard {
     reason: String,
 }
 
+/// What became of all that a data set held.
+#[derive(Debug, Default)]
+pub(crate) struct Released {
+    /// What is as it was before.
+    pub(crate) back: Vec<Change>,
+    /// A sentence for each change that somebody else has undone or changed while it was held.
+    pub(crate) drifted: Vec<String>,
+    /// A sentence for each that could not be put back, and stays in the journal for the next run.
+    pub(crate) left: Vec<String>,
+}
+
 /// What a change is made to, as people name it.
 pub(crate) fn subject(change: &Change) -> String {
     match change {
@@ -466,33 +477,22 @@ impl LeaseDesk {
         Ok(outcome)
     }
 
-    /// Lets go of everything that a data set still holds, the newest first. What cannot be put back
-    /// is returned as sentences, and stays in the journal for the next run.
-    pub(crate) async fn release_all(&self, data_set: &DataSetName) -> Vec<String> {
-        let mut drifted = Vec::new();
-        self.release_and_look(data_set, &mut drifted).await
-    }
-
-    /// As [`release_all`](Self::release_all), with a sentence in `drifted` for each change that
-    /// somebody else has undone or changed while it was held.
-    pub(crate) async fn release_and_look(
-        &self,
-        data_set: &DataSetName,
-        drifted: &mut Vec<String>,
-    ) -> Vec<String> {
+    /// Lets go of everything that a data set still holds, the newest first.
+    pub(crate) async fn release_all(&self, data_set: &DataSetName) -> Released {
         let held = self.table().held_by(data_set);
-        let mut left = Vec::new();
+        let mut released = Released::default();
         for (id, change, was_changed) in held {
             match self.leave(id, data_set).await {
-                Ok(None | Some(PutBackOutcome::Restored)) => {}
-                Ok(Some(outcome)) if was_changed => drifted.push(format!(
+                Ok(None) => {}
+                Ok(Some(PutBackOutcome::Restored)) => released.back.push(change),
+                Ok(Some(outcome)) if was_changed => released.drifted.push(format!(
                     "{} did not stay as it was to be: {}",
                     subject(&change),
                     outcome_text(&outcome)
                 )),
                 Ok(Some(_)) => {}
                 Err(error) => {
-                    left.push(format!(
+                    released.left.push(format!(
                         "failed to put back {}: {error}; the next run tries again first",
                         subject(&change)
                     ));
@@ -501,7 +501,7 @@ impl LeaseDesk {
                 }
             }
         }
-        left
+        released
     }
 
     /// What other data sets have changed in an object for a time, as it was before and will be

@@ -26,6 +26,7 @@ pub mod state;
 pub mod threescale;
 
 mod blame;
+mod comeback;
 mod leases;
 mod recovery;
 mod session;

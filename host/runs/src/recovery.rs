@@ -9,12 +9,11 @@ use std::time::Duration;
 use cofferdam_cluster::{Cluster, Original, Progress};
 use cofferdam_engine::host::StepState;
 use cofferdam_policy::Policy;
-use cofferdam_policy::name::{ContainerName, DataSetName, Namespace, RoleName};
-use cofferdam_policy::request::{
-    Change, Principal, PutBack, Roll, RolloutOperation, RunKind, Scope, Target,
-};
+use cofferdam_policy::name::{DataSetName, Namespace};
+use cofferdam_policy::request::{Change, Principal, PutBack, RunKind, Scope};
 use tokio_util::sync::CancellationToken;
 
+use crate::comeback::ComeBack;
 use crate::event::{Event, Observer};
 use crate::journal::{self, Journal, OpenLease, Record, Remains};
 use crate::leases::{describe, outcome_text, subject};
@@ -105,8 +104,21 @@ impl Recovery<'_> {
                 format!("run {id} had left {}: {outcome}", describe(&lease.change)),
             );
         }
+        // What the run reads through a pod of a workload that was scaled to 0 wants that pod to be back.
+        let come_back = ComeBack {
+            cluster: self.cluster,
+            policy: self.policy,
+            scope: self.scope,
+            audit: None,
+            cancel: self.cancel,
+        };
         for lease in &remains.leases {
-            self.await_pods(&lease.change).await;
+            let (data_set, change) = (&lease.data_set, &lease.change);
+            let mut told = |_: &Progress| {};
+            let late = come_back.wait(data_set, change, COMES_BACK, &mut told);
+            if let Some(text) = late.await {
+                self.observer.event(&Event::Warning { text });
+            }
         }
         journal.write(Record::RunFinished { succeeded: false })?;
         Ok(())
@@ -145,42 +157,6 @@ impl Recovery<'_> {
             .await
             .map_err(|error| failed(error.to_string()))?;
         Ok(outcome_text(&outcome))
-    }
-
-    /// What the run reads through a pod of a workload that was scaled to 0 wants that pod to be back.
-    async fn await_pods(&self, change: &Change) {
-        let Change::Scale {
-            namespace,
-            workload,
-            ..
-        } = change
-        else {
-            return;
-        };
-        let scope = Scope {
-            namespace: namespace.clone(),
-            ..self.scope.clone()
-        };
-        let target = Target {
-            role: RoleName::parse("put-back").expect("a literal that is a name"),
-            namespace: namespace.clone(),
-            workload: workload.clone(),
-            // All of its containers.
-            container: ContainerName::parse("all").expect("a literal that is a name"),
-        };
-        let operation = RolloutOperation::Wait;
-        let Ok(permit) = self.policy.permit(&scope, Roll { target, operation }) else {
-            return;
-        };
-        let mut told = |_: &Progress| {};
-        let waited = self.cluster.wait_rollout(&permit, COMES_BACK, &mut told);
-        tokio::select! {
-            waited = waited => if let Err(error) = waited {
-                let text = format!("{workload} is put back and not there yet: {error}");
-                self.observer.event(&Event::Warning { text });
-            },
-            () = self.cancel.cancelled() => {}
-        }
     }
 
     fn say(&self, run: &RunId, said: &mut Vec<String>, text: String) {

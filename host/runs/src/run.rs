@@ -6,20 +6,22 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use cofferdam_cluster::Cluster;
+use cofferdam_cluster::{Cluster, Progress};
 use cofferdam_policy::Policy;
 use cofferdam_policy::name::DataSetName;
-use cofferdam_policy::request::{Principal, RunKind, Scope};
+use cofferdam_policy::request::{Change, Principal, RunKind, Scope};
 use cofferdam_repository::{Repository, Snapshot};
+use futures::future::join_all;
 use jiff::Timestamp;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use crate::application::DataSet;
 use crate::audit::{Audit, Entry};
+use crate::comeback::ComeBack;
 use crate::event::{Event, Observer};
 use crate::journal::{Journal, Record};
-use crate::leases::LeaseDesk;
+use crate::leases::{LeaseDesk, subject};
 use crate::notes::NotesError;
 use crate::order::{Edges, Schedule, sequence};
 use crate::plan::{Prepared, PreparedDataSet};
@@ -92,6 +94,10 @@ impl RunError {
         }
     }
 }
+
+/// How long the pods of what a backup stopped may take until they are there again: a Rails application
+/// with a cold disk takes some minutes. The backup is whole by then.
+const COMES_BACK: Duration = Duration::from_secs(300);
 
 /// All that a run works with.
 #[derive(Debug, Clone)]
@@ -347,7 +353,7 @@ impl Calls<'_> {
     ) -> Vec<DataSetReport> {
         let mut schedule = Schedule::new(edges, order);
         let mut running = JoinSet::new();
-        let mut reports = Vec::new();
+        let (mut reports, mut woken) = (Vec::new(), Vec::new());
         loop {
             while running.len() < parallel && !self.shared.cancel.is_cancelled() {
                 let Some(name) = schedule.start() else { break };
@@ -382,15 +388,21 @@ impl Calls<'_> {
             }
             // Nothing that the others stand still for will come.
             if quiesces && !succeeded {
-                self.wake(&mut reports, warnings).await;
+                woken.extend(self.wake(&mut reports, warnings).await);
             }
         }
-        self.wake(&mut reports, warnings).await;
+        woken.extend(self.wake(&mut reports, warnings).await);
         for name in order {
             if !reports.iter().any(|report| report.name == *name) {
                 self.skip(name, "the run was cancelled before it began", &mut reports);
             }
         }
+        let late = join_all(
+            woken
+                .iter()
+                .map(|(name, change)| self.come_back(name, change)),
+        );
+        warnings.extend(late.await.into_iter().flatten());
         reports
     }
 
@@ -404,20 +416,30 @@ impl Calls<'_> {
     }
 
     /// Puts back what was stopped for the time of this backup, the last one first.
-    async fn wake(&self, reports: &mut [DataSetReport], warnings: &mut Vec<String>) {
+    /// Returns what is as before.
+    async fn wake(
+        &self,
+        reports: &mut [DataSetReport],
+        warnings: &mut Vec<String>,
+    ) -> Vec<(DataSetName, Change)> {
+        let mut back = Vec::new();
         for name in self.prepared.quiesce.iter().rev() {
-            let mut drifted = Vec::new();
-            let leases = &self.shared.leases;
-            let left = leases.release_and_look(name, &mut drifted).await;
+            let released = self.shared.leases.release_all(name).await;
+            back.extend(
+                released
+                    .back
+                    .into_iter()
+                    .map(|change| (name.clone(), change)),
+            );
             warnings.extend(
-                drifted.iter().map(|said| {
+                released.drifted.iter().map(|said| {
                     format!("{said}: what was taken meanwhile may not have stood still")
                 }),
             );
-            if left.is_empty() {
+            if released.left.is_empty() {
                 continue;
             }
-            let message = left.join("; ");
+            let message = released.left.join("; ");
             self.shared.observer.event(&Event::Warning {
                 text: message.clone(),
             });
@@ -433,6 +455,30 @@ impl Calls<'_> {
                 _ => warnings.push(message),
             }
         }
+        back
+    }
+
+    /// Waits for the pods of what was put back. That they are late is no fault of the backup.
+    async fn come_back(&self, name: &DataSetName, change: &Change) -> Option<String> {
+        let shared = &self.shared;
+        let come_back = ComeBack {
+            cluster: &shared.cluster,
+            policy: &shared.policy,
+            scope: &self.scope,
+            audit: Some(&shared.audit),
+            cancel: &shared.cancel,
+        };
+        let step = format!("pods of {}", subject(change));
+        let mut told = |progress: &Progress| {
+            shared.observer.event(&Event::Progress {
+                data_set: name.clone(),
+                step: step.clone(),
+                done: progress.available.into(),
+                total: Some(progress.desired.into()),
+                unit: "replicas".into(),
+            });
+        };
+        come_back.wait(name, change, COMES_BACK, &mut told).await
     }
 
     fn prepared(&self, name: &DataSetName) -> Option<&PreparedDataSet> {

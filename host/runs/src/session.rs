@@ -180,7 +180,11 @@ impl Session {
         let left = if self.shared.quiesce.contains(&self.data_set.name) {
             Vec::new()
         } else {
-            self.shared.leases.release_all(&self.data_set.name).await
+            self.shared
+                .leases
+                .release_all(&self.data_set.name)
+                .await
+                .left
         };
         let store = std::mem::replace(&mut *self.store.write().await, Store::Closed);
         (store, left)

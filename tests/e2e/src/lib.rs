@@ -10,13 +10,13 @@
 )]
 
 mod answer;
-mod audit;
 mod browser;
 pub mod by_hand;
+mod notes;
 pub mod servers;
 mod site;
 
 pub use answer::Answer;
-pub use audit::{audit, place};
 pub use browser::{Browser, Look, Theme};
+pub use notes::{audit, journal, place};
 pub use site::{FaultGuard, NAMESPACE, Site, on_exec_of};

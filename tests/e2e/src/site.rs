@@ -440,8 +440,8 @@ impl Site {
     /// Orders a fault until the guard is dropped.
     #[track_caller]
     pub fn fault(&self, rule: &Rule) -> FaultGuard<'_> {
-        self.client().set_fault(rule).expect("the fault is set");
-        FaultGuard(self)
+        let id = self.client().set_fault(rule).expect("the fault is set");
+        FaultGuard { site: self, id }
     }
 
     /// The runs that `list` shows.
@@ -494,15 +494,18 @@ impl Site {
     }
 }
 
-/// Clears the faults when dropped.
+/// Clears its fault when dropped.
 #[derive(Debug)]
-pub struct FaultGuard<'a>(&'a Site);
+pub struct FaultGuard<'a> {
+    site: &'a Site,
+    id: u64,
+}
 
 impl FaultGuard<'_> {
     /// Whether the fault has struck: a story about a fault that never came proves nothing.
     #[track_caller]
     pub fn has_struck(&self) {
-        let posted = self.0.client().faults().expect("the faults");
+        let posted = self.site.client().faults().expect("the faults");
         assert!(
             posted.iter().all(|rule| rule.struck > 0),
             "a fault never struck: {posted:?}"
@@ -512,7 +515,7 @@ impl FaultGuard<'_> {
 
 impl Drop for FaultGuard<'_> {
     fn drop(&mut self) {
-        let _cleared = self.0.client().clear_faults(None);
+        let _cleared = self.site.client().clear_faults(Some(self.id));
     }
 }
 

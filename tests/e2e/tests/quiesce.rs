@@ -9,8 +9,8 @@
 use std::process::Child;
 use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
-use e2e::{NAMESPACE, Site, audit, on_exec_of, place};
-use local_cluster::faults::Fault;
+use e2e::{NAMESPACE, Site, audit, journal, on_exec_of, place};
+use local_cluster::faults::{Fault, Rule};
 use serde_json::{Value, json};
 
 /// Takes a job after the other from a queue of Resque, unless it is told to pause.
@@ -134,6 +134,16 @@ fn all_wanted(site: &Site) -> Vec<(&'static str, u64)> {
     workloads
         .map(|(name, _)| (*name, wanted(site, name)))
         .collect()
+}
+
+/// How many pods of each there are and are ready.
+fn all_available(site: &Site) -> Vec<(&'static str, u64)> {
+    let path = "jsonpath={.status.availableReplicas}";
+    let available = |name: &str| {
+        let shown = site.kubectl(&["get", &format!("deployment/{name}"), "-o", path]);
+        shown.trim().parse().unwrap_or(0)
+    };
+    STOPS.map(|(name, _)| (name, available(name))).to_vec()
 }
 
 /// Waits until all pods of before are back.
@@ -342,7 +352,59 @@ fn a_data_set_that_fails_leaves_nothing_stopped() {
     assert_eq!(all_wanted(&site), STOPS);
 }
 
-/// A run that is held up when everything has stopped: the server cannot be told to save.
+#[test]
+fn a_backup_ends_when_what_it_stopped_is_there_again_and_says_what_is_not() {
+    let site = site();
+    // Whoever starts the pods is late.
+    let late = Fault::SlowRollout { milliseconds: 2000 };
+    let fault = site.fault(&Rule::new(late).named("system-app"));
+    let backup = site.report(&["backup", "--quiesce"]).exits(0);
+    assert_eq!(all_available(&site), STOPS, "{backup}");
+    assert_eq!(backup.json()["warnings"], json!([]));
+    let lines = audit(&site);
+    assert!(
+        place(&lines, &["put-back", "apicast"])
+            < place(&lines, &["wait-rollout", "host", "apicast"]),
+        "{}",
+        lines.join("\n")
+    );
+    drop(fault);
+
+    let fault = site.fault(&busy());
+    let mut run = held_up(&site);
+    let unseen = Fault::Forbid {
+        verb: Some("list".to_owned()),
+        resource: Some("pods".to_owned()),
+    };
+    let forbidden = site.fault(&Rule::new(unseen));
+    drop(fault);
+    assert_eq!(
+        run.wait().expect("ended").code(),
+        Some(0),
+        "no fault of the backup"
+    );
+    forbidden.has_struck();
+    drop(forbidden);
+    let noted = journal(&site);
+    for (name, _) in STOPS {
+        let words = format!("deployment/{name} is put back and not there yet");
+        let _place = place(&noted, &["warned", &words]);
+    }
+    assert_eq!(all_wanted(&site), STOPS);
+}
+
+/// The server cannot be told to save.
+fn busy() -> Rule {
+    on_exec_of(
+        "BGSAVE",
+        Fault::Refuse {
+            code: 503,
+            retry_after: None,
+        },
+    )
+}
+
+/// A run that is held up when everything has stopped, by [`busy`].
 fn held_up(site: &Site) -> Child {
     let run = site.begin(&["backup", "--quiesce"]);
     site.wait_until("the save", || {
@@ -358,15 +420,6 @@ fn held_up(site: &Site) -> Child {
 #[test]
 fn a_run_that_is_ended_or_killed_leaves_nothing_stopped() {
     let site = site();
-    let busy = || {
-        on_exec_of(
-            "BGSAVE",
-            Fault::Refuse {
-                code: 503,
-                retry_after: None,
-            },
-        )
-    };
     let fault = site.fault(&busy());
     let mut run = held_up(&site);
     let process = i32::try_from(run.id()).expect("a process id");

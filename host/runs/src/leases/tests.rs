@@ -161,6 +161,11 @@ fn redis_config() -> ObjectName {
 }
 
 impl Stage {
+    /// What a data set that lets go of everything could not put back.
+    async fn left(&self, data_set: &str) -> Vec<String> {
+        self.desk.release_all(&name(data_set)).await.left
+    }
+
     fn scope(&self, data_set: &DataSetName) -> Scope {
         Scope {
             principal: Principal::Module(ModuleIdentity {
@@ -313,7 +318,7 @@ async fn different_keys_of_one_object_do_not_meet() {
         .expect("put back");
     assert_eq!(stage.map.text("redis.conf"), SITE);
     assert_eq!(stage.map.text("sentinel.conf"), "other");
-    assert!(stage.desk.release_all(&name("sentinel")).await.is_empty());
+    assert!(stage.left("sentinel").await.is_empty());
     assert_eq!(stage.map.text("sentinel.conf"), SITE);
 }
 
@@ -329,13 +334,7 @@ async fn a_data_set_that_fails_leaves_the_change_to_those_who_need_it() {
         .await
         .expect("shared");
     // The one who made it ends first, without waiting.
-    assert!(
-        stage
-            .desk
-            .release_all(&name("backend-redis"))
-            .await
-            .is_empty()
-    );
+    assert!(stage.left("backend-redis").await.is_empty());
     assert_eq!(stage.map.text("redis.conf"), OFF);
     assert_eq!(stage.open_leases().len(), 1, "a crash now must find it");
     stage
@@ -359,13 +358,7 @@ async fn who_waits_goes_on_when_the_other_fails() {
         .await
         .expect("shared");
     let waiting = stage.lets_go_and_waits(one, "backend-redis").await;
-    assert!(
-        stage
-            .desk
-            .release_all(&name("system-redis"))
-            .await
-            .is_empty()
-    );
+    assert!(stage.left("system-redis").await.is_empty());
     assert_eq!(
         waiting.await.expect("ended").expect("put back"),
         PutBackOutcome::Restored
@@ -392,7 +385,7 @@ async fn a_cancelled_run_puts_a_shared_change_back_once() {
     let ended = waiting.await.expect("ended");
     assert!(matches!(ended, Err(LeaseError::Cancelled)), "{ended:?}");
     for data_set in ["backend-redis", "system-redis"] {
-        assert!(stage.desk.release_all(&name(data_set)).await.is_empty());
+        assert!(stage.left(data_set).await.is_empty());
     }
     assert_eq!(
         stage.map.done(),
@@ -427,14 +420,8 @@ async fn a_failure_to_put_back_is_told_to_all_and_stays_in_the_journal() {
         "{text}"
     );
 
-    assert!(
-        stage
-            .desk
-            .release_all(&name("backend-redis"))
-            .await
-            .is_empty()
-    );
-    let left = stage.desk.release_all(&name("system-redis")).await;
+    assert!(stage.left("backend-redis").await.is_empty());
+    let left = stage.left("system-redis").await;
     assert_eq!(left.len(), 1, "{left:?}");
     assert!(
         left[0].contains("the next run tries again first"),
@@ -490,12 +477,6 @@ async fn only_others_see_an_object_as_it_was_before() {
             .before_others(&name("system-redis"), &kind(), &other)
             .is_empty()
     );
-    assert!(
-        stage
-            .desk
-            .release_all(&name("backend-redis"))
-            .await
-            .is_empty()
-    );
+    assert!(stage.left("backend-redis").await.is_empty());
     assert!(seen("system-redis").is_empty());
 }

@@ -210,7 +210,7 @@ fn check_head(head: &[u8], dialect: Dialect) -> Result<(), Stop> {
     );
     if dialect == Dialect::Postgres && begins(["-- PostgreSQL database dump"; 2]) {
         return Err(Stop::problem(
-            "is a dump of one database by `pg_dump`, where one of all by `pg_dumpall` belongs",
+            "is a dump of one database by `pg_dump`, where one of all by `pg_dumpall` belongs: take it again with `pg_dumpall -c --if-exists`",
         ));
     }
     match (dialect, mysql, postgres) {

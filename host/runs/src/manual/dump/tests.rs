@@ -113,7 +113,7 @@ fn a_wrong_file_in_a_right_name_is_refused_before_a_byte_of_it_goes_on() {
     refused(
         &compressed(one.as_bytes()),
         Dialect::Postgres,
-        "one of all by `pg_dumpall`",
+        "take it again with `pg_dumpall -c --if-exists`",
     );
     refused(MYSQL.as_bytes(), Dialect::MySql, "is not compressed");
     refused(b"", Dialect::MySql, "is empty");
