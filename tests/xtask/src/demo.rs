@@ -20,16 +20,14 @@ use anyhow::{Context as _, bail};
 use clap::ValueEnum;
 use fs_err as fs;
 
-use crate::build::{self, Profile, Workspace};
+use crate::build::Profile;
 use crate::interrupt;
 use crate::kubectl::Kubectl;
-use crate::local_cluster::{Lifetime, LocalCluster, Volumes};
-use crate::modules;
+use crate::local_cluster::{Lifetime, LocalCluster};
 use crate::output;
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::setup;
-use crate::volumes;
+use crate::stage::{Databases, Stage, Wanted};
 use application::{DataSet, NAMESPACE};
 use outcome::{Outcome, Row};
 use product::Product;
@@ -60,66 +58,45 @@ pub(crate) fn command(
     settings: &Settings,
     progress: &Progress,
 ) -> anyhow::Result<ExitCode> {
-    let ground = setup::prepare(settings, *progress)?;
-    progress.heading("build");
-    let workspace = Workspace::find(settings)?;
-    let binaries = build::binaries(settings, Profile::Development, *progress)?;
-    let components = modules::components(
+    let stage = Stage::set_up(
         settings,
-        &workspace,
-        &ground.guest,
-        &binaries.cofferdam,
+        Wanted {
+            purpose: "demo",
+            profile: Profile::Development,
+            lifetime: if arguments.keep {
+                Lifetime::MayStay
+            } else {
+                Lifetime::Bound
+            },
+            databases: Databases::Initialised,
+            namespace: NAMESPACE,
+        },
         *progress,
     )?;
-
-    progress.heading("cluster");
-    let volumes = volumes::prepare(settings, &workspace, &ground, &binaries, *progress)?;
-    let state = tempfile::Builder::new()
-        .prefix("cofferdam-demo-")
-        .tempdir()
-        .context("failed to make a folder for the demo")?;
-    let step = progress.start("cluster", "starting");
-    let cluster = LocalCluster::start(
-        &binaries,
-        &ground.layer,
-        state.path(),
-        if arguments.keep {
-            Lifetime::MayStay
-        } else {
-            Lifetime::Bound
-        },
-        Volumes::From(&volumes),
-    )?;
-    let kubectl = Kubectl::new(
-        ground.kubectl.clone(),
-        cluster.kubeconfig.clone(),
-        NAMESPACE,
-    );
-    step.done("answers");
     let step = progress.start(
         "application",
         "starting 3scale: its databases, and stand-ins",
     );
-    let files = application::whole(&workspace.root)?;
-    let objects = application::apply(&kubectl, &files, &settings.image)?;
-    application::wait(&kubectl)?;
+    let files = application::whole(&stage.workspace.root)?;
+    let objects = application::apply(&stage.kubectl, &files, &settings.image)?;
+    application::wait(&stage.kubectl)?;
     step.done("is up");
 
     let product = prepare_product(
-        state.path(),
-        binaries.cofferdam,
-        &cluster.kubeconfig,
-        components.stock,
+        stage.state.path(),
+        stage.binaries.cofferdam,
+        &stage.cluster.kubeconfig,
+        stage.components.stock,
     )?;
-    let outcome = show(&product, &kubectl, &objects, *progress)?;
+    let outcome = show(&product, &stage.kubectl, &objects, *progress)?;
     output::print(&match arguments.output {
         Form::Text => outcome.table(),
         Form::Json => outcome.json()?,
     })?;
     if arguments.keep {
-        keep(&product, cluster, state, *progress);
+        keep(&product, stage.cluster, stage.state, *progress);
     } else {
-        cluster.stop()?;
+        stage.cluster.stop()?;
     }
     Ok(if outcome.is_equal() {
         ExitCode::SUCCESS

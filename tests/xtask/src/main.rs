@@ -15,6 +15,7 @@ mod process;
 mod progress;
 mod settings;
 mod setup;
+mod stage;
 mod test;
 mod volumes;
 

@@ -8,14 +8,13 @@ use anyhow::{Context as _, bail};
 use fs_err as fs;
 
 use super::dump;
-use crate::build::{self, Profile, Workspace};
+use crate::build::Profile;
 use crate::kubectl::{Kubectl, Place};
-use crate::local_cluster::{Lifetime, LocalCluster, Volumes};
-use crate::modules;
+use crate::local_cluster::{Lifetime, LocalCluster};
 use crate::process;
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::setup;
+use crate::stage::{Databases, Stage, Wanted};
 
 /// The namespace of the bench.
 const NAMESPACE: &str = "bench";
@@ -78,35 +77,30 @@ impl Ground {
         mebibytes: u64,
         progress: Progress,
     ) -> anyhow::Result<Self> {
-        let tools = setup::prepare(settings, progress)?;
-        progress.heading("build");
-        let workspace = Workspace::find(settings)?;
-        let binaries = build::binaries(settings, Profile::Release, progress)?;
-        let components = modules::components(
+        let Stage {
+            ground: tools,
+            workspace: _,
+            binaries,
+            components,
+            state,
+            cluster,
+            kubectl,
+        } = Stage::set_up(
             settings,
-            &workspace,
-            &tools.guest,
-            &binaries.cofferdam,
+            Wanted {
+                purpose: "bench",
+                profile: Profile::Release,
+                lifetime: Lifetime::Bound,
+                databases: Databases::Empty,
+                namespace: NAMESPACE,
+            },
             progress,
         )?;
         let guest = components.guests.join("streams.wasm");
         if !guest.is_file() {
             bail!("the bench needs the test guest `streams`, and `tests/guests` has none");
         }
-        progress.heading("cluster");
-        let step = progress.start("cluster", "starting");
-        let state = tempfile::Builder::new()
-            .prefix("cofferdam-bench-")
-            .tempdir()
-            .context("failed to make a folder for the bench")?;
-        let cluster = LocalCluster::start(
-            &binaries,
-            &tools.layer,
-            state.path(),
-            Lifetime::Bound,
-            Volumes::Empty,
-        )?;
-        let kubectl = Kubectl::new(tools.kubectl, cluster.kubeconfig.clone(), NAMESPACE);
+        let step = progress.start("server", "starting");
         kubectl.apply(&OBJECTS.replace("${COFFERDAM_TEST_IMAGE}", &settings.image))?;
         kubectl.run(&[
             "wait",

@@ -8,17 +8,15 @@ use fs_err as fs;
 
 use crate::bench::dump;
 use crate::bench::transfer;
-use crate::build::{self, Profile, Workspace};
+use crate::build::Profile;
 use crate::demo::product::Product;
 use crate::demo::{self, application, files, objects, postgresql, redis};
 use crate::kubectl::{Kubectl, Place};
-use crate::local_cluster::{Lifetime, LocalCluster, Volumes};
-use crate::modules;
+use crate::local_cluster::{Lifetime, LocalCluster};
 use crate::process;
 use crate::progress::Progress;
 use crate::settings::Settings;
-use crate::setup;
-use crate::volumes;
+use crate::stage::{Databases, Stage, Wanted};
 
 const BACKUP: &str = include_str!("backup-by-hand.sh");
 const RESTORE: &str = include_str!("restore-by-hand.sh");
@@ -64,58 +62,40 @@ impl Installation {
         mebibytes: u64,
         progress: Progress,
     ) -> anyhow::Result<Self> {
-        let ground = setup::prepare(settings, progress)?;
-        progress.heading("build");
-        let workspace = Workspace::find(settings)?;
-        let binaries = build::binaries(settings, Profile::Release, progress)?;
-        let components = modules::components(
+        let stage = Stage::set_up(
             settings,
-            &workspace,
-            &ground.guest,
-            &binaries.cofferdam,
+            Wanted {
+                purpose: "bench",
+                profile: Profile::Release,
+                lifetime: Lifetime::Bound,
+                databases: Databases::Initialised,
+                namespace: application::NAMESPACE,
+            },
             progress,
         )?;
-        progress.heading("cluster");
-        let volumes = volumes::prepare(settings, &workspace, &ground, &binaries, progress)?;
         let step = progress.start("application", "starting 3scale");
-        let state = tempfile::Builder::new()
-            .prefix("cofferdam-bench-")
-            .tempdir()
-            .context("failed to make a folder for the bench")?;
-        let cluster = LocalCluster::start(
-            &binaries,
-            &ground.layer,
-            state.path(),
-            Lifetime::Bound,
-            Volumes::From(&volumes),
-        )?;
-        let kubectl = Kubectl::new(
-            ground.kubectl,
-            cluster.kubeconfig.clone(),
-            application::NAMESPACE,
-        );
-        let manifests = application::whole(&workspace.root)?;
-        let objects = application::apply(&kubectl, &manifests, &settings.image)?;
-        application::wait(&kubectl)?;
+        let manifests = application::whole(&stage.workspace.root)?;
+        let objects = application::apply(&stage.kubectl, &manifests, &settings.image)?;
+        application::wait(&stage.kubectl)?;
         step.done("is up");
         let product = demo::prepare_product(
-            state.path(),
-            binaries.cofferdam,
-            &cluster.kubeconfig,
-            components.stock,
+            stage.state.path(),
+            stage.binaries.cofferdam,
+            &stage.cluster.kubeconfig,
+            stage.components.stock,
         )?;
         product.run(&["init", "threescale", "--namespace", application::NAMESPACE])?;
-        let by_hand = state.path().join("by-hand");
+        let by_hand = stage.state.path().join("by-hand");
         fs::create_dir(&by_hand)?;
         let mut site = Self {
-            repository: state.path().join("repository"),
+            repository: stage.state.path().join("repository"),
             told: String::new(),
             product,
-            kubectl,
+            kubectl: stage.kubectl,
             objects,
-            cluster,
+            cluster: stage.cluster,
             by_hand,
-            state,
+            state: stage.state,
         };
         let step = progress.start("data", &format!("{mebibytes} MiB of rows, files and keys"));
         site.fill(mebibytes)?;
