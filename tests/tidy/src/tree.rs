@@ -7,7 +7,7 @@ use std::path::Path;
 use anyhow::Context as _;
 use fs_err as fs;
 
-/// Folders that hold nothing written by people.
+/// What holds nothing written by people: folders, and `.git` of a worktree, which is a file.
 const SKIPPED: [&str; 3] = ["target", ".git", "node_modules"];
 
 /// File names and texts.
@@ -70,7 +70,10 @@ impl Tree {
             let kind = entry
                 .file_type()
                 .with_context(|| format!("failed to look at `{path}`"))?;
-            if kind.is_dir() && !SKIPPED.contains(&name.as_str()) {
+            if SKIPPED.contains(&name.as_str()) {
+                continue;
+            }
+            if kind.is_dir() {
                 self.add_folder(&entry.path(), &format!("{path}/"))?;
             } else if kind.is_file() {
                 let text = String::from_utf8(fs::read(entry.path())?).unwrap_or_default();
