@@ -255,12 +255,9 @@ impl Looker<'_> {
         let bound = manifest.paths.keys();
         let paths = bound.filter_map(|name| self.of.binding.path(name));
         Brings {
+            // A script may restore as well as an artifact does: RMAN's does.
             to_programs: manifest.commands.values().any(|command| {
-                command.target == *role
-                    && match command.stdin {
-                        DeclaredStdin::Artifact | DeclaredStdin::Free => true,
-                        DeclaredStdin::None | DeclaredStdin::Template(_) => false,
-                    }
+                command.target == *role && !matches!(command.stdin, DeclaredStdin::None)
             }),
             to_paths: paths
                 .filter(|(declared, _)| declared.target == *role)
@@ -333,7 +330,7 @@ impl Looker<'_> {
 
 /// What a restore brings into a pod.
 struct Brings<'a> {
-    /// Whether a program gets it, which puts it in a folder that is not known here.
+    /// Whether a program that is fed may, in a folder that is not known here.
     to_programs: bool,
     /// The declared paths that may be written.
     to_paths: Vec<&'a str>,

@@ -48,3 +48,21 @@ spec:
       volumes:
         - { name: postgresql-data, emptyDir: {} }
 ";
+
+/// A pod with client programs and no server.
+pub const DATABASE_CLIENT: &str = r#"apiVersion: apps/v1
+kind: Deployment
+metadata: { name: database-client, namespace: 3scale }
+spec:
+  replicas: 1
+  selector: { matchLabels: { deployment: database-client } }
+  template:
+    metadata: { labels: { deployment: database-client } }
+    spec:
+      terminationGracePeriodSeconds: 1
+      securityContext: { runAsUser: 102 }
+      containers:
+        - name: client
+          image: "${COFFERDAM_TEST_IMAGE}"
+          command: ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"]
+"#;

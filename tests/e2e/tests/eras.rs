@@ -6,7 +6,7 @@
     reason = "what is missing fails its story either way"
 )]
 
-use e2e::servers::MYSQL;
+use e2e::servers::{DATABASE_CLIENT, MYSQL};
 use e2e::{NAMESPACE, Site};
 use local_cluster::demo::{self, Era};
 
@@ -406,28 +406,12 @@ fn era_c_ends_with_what_is_external_and_not_with_success() {
         .says("data set `system-database` is external, not covered");
 }
 
-/// How the pods reach the server that is outside, and one with client programs.
-const OUTSIDE: &str = r#"apiVersion: v1
+/// How the pods reach the server that is outside.
+const OUTSIDE: &str = "apiVersion: v1
 kind: Service
 metadata: { name: outside, namespace: 3scale }
 spec: { selector: { deployment: outside }, ports: [ { port: 5432 } ] }
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: { name: database-client, namespace: 3scale }
-spec:
-  replicas: 1
-  selector: { matchLabels: { deployment: database-client } }
-  template:
-    metadata: { labels: { deployment: database-client } }
-    spec:
-      terminationGracePeriodSeconds: 1
-      securityContext: { runAsUser: 102 }
-      containers:
-        - name: client
-          image: "${COFFERDAM_TEST_IMAGE}"
-          command: ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"]
-"#;
+";
 
 const BOUND: &str = "    - name: system-database
       module: { name: postgresql }
@@ -445,6 +429,7 @@ fn era_c_covers_a_database_outside_once_a_module_is_bound() {
     let site = Site::of_era(Era::C);
     one_more_postgresql(&site, "outside");
     site.apply(OUTSIDE);
+    site.apply(DATABASE_CLIENT);
     site.wait_for_workloads(NAMESPACE, Era::C);
     let outside = |sql: &str| {
         let line = format!("psql -qtAU postgres system -c \"{sql}\"");

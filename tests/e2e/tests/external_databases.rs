@@ -2,33 +2,18 @@
 //! server, with credentials from a Secret.
 
 use e2e::Site;
+use e2e::servers::DATABASE_CLIENT;
 
 const PASSWORD: &str = "outside Pass'word\\ \"1";
 
-/// A pod with client programs, and the Secret as a site has it for an external database.
-const CLIENT: &str = r#"apiVersion: v1
+/// The Secret as a site has it for an external database.
+const SECRET: &str = r#"apiVersion: v1
 kind: Secret
 metadata: { name: system-database, namespace: 3scale }
 stringData:
   DB_USER: outsider
   DB_PASSWORD: 'outside Pass''word\ "1'
   DB_HOST: SERVER
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: { name: database-client, namespace: 3scale }
-spec:
-  replicas: 1
-  selector: { matchLabels: { deployment: database-client } }
-  template:
-    metadata: { labels: { deployment: database-client } }
-    spec:
-      terminationGracePeriodSeconds: 1
-      securityContext: { runAsUser: 102 }
-      containers:
-        - name: client
-          image: "${COFFERDAM_TEST_IMAGE}"
-          command: ["sh", "-c", "trap 'exit 0' TERM; while :; do sleep 3600 & wait; done"]
 "#;
 
 const TARGETS: &str =
@@ -36,7 +21,8 @@ const TARGETS: &str =
 
 fn with_client(server: &str) -> Site {
     let site = Site::with(&[server]);
-    site.apply(&CLIENT.replace("SERVER", server));
+    site.apply(&SECRET.replace("SERVER", server));
+    site.apply(DATABASE_CLIENT);
     site.wait_available();
     site
 }
