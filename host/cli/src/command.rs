@@ -148,7 +148,12 @@ fn finish(format: Format, report: &RunReport) -> Result<Exit> {
 fn taken_text(taken: &Taken, at: fn(Timestamp) -> String) -> String {
     let span = taken.to.duration_since(taken.from).as_millis();
     let span = milliseconds(u64::try_from(span).unwrap_or(0));
-    let mut text = format!("over {span}, from {} to {}", at(taken.from), at(taken.to));
+    let (from, to) = (at(taken.from), at(taken.to));
+    let mut text = if from == to {
+        format!("over {span}, at {from}")
+    } else {
+        format!("over {span}, from {from} to {to}")
+    };
     if taken.quiesced.is_empty() {
         text.push_str(", while the application went on");
     } else {

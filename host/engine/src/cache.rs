@@ -11,7 +11,6 @@ use std::os::unix::fs::{DirBuilderExt, MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use fs_err as fs;
-use fs_err::os::unix::fs::OpenOptionsExt as _;
 use hmac::{Hmac, Mac};
 use sha2::{Digest, Sha256};
 
@@ -168,22 +167,19 @@ fn key(path: &Path) -> io::Result<Key> {
     }
     let mut bytes = [0; KEY_BYTES];
     getrandom::fill(&mut bytes).map_err(|error| io::Error::other(error.to_string()))?;
-    match fs::OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(path)
-    {
-        Ok(mut file) => {
-            file.write_all(&bytes)?;
-            file.sync_all()?;
-            Ok(Key(bytes))
-        }
-        // Another process made it at the same time.
-        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+    // Whole before it has its name: another process may look for it at the same time.
+    let folder = path.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .permissions(std::fs::Permissions::from_mode(0o600))
+        .tempfile_in(folder)?;
+    file.write_all(&bytes)?;
+    file.as_file().sync_all()?;
+    match file.persist_noclobber(path) {
+        Ok(_) => Ok(Key(bytes)),
+        Err(refused) if refused.error.kind() == io::ErrorKind::AlreadyExists => {
             read_key(path)?.ok_or_else(|| io::Error::other("the key of the cache came and went"))
         }
-        Err(error) => Err(error),
+        Err(refused) => Err(refused.error),
     }
 }
 
@@ -200,7 +196,12 @@ fn read_key(path: &Path) -> io::Result<Option<Key>> {
         )));
     }
     let mut bytes = [0; KEY_BYTES];
-    file.read_exact(&mut bytes)?;
+    file.read_exact(&mut bytes).map_err(|error| {
+        io::Error::other(format!(
+            "`{}` is cut off: remove it, and a new one is made ({error})",
+            path.display()
+        ))
+    })?;
     Ok(Some(Key(bytes)))
 }
 

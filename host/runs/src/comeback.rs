@@ -75,7 +75,9 @@ impl ComeBack<'_> {
                 rules,
             };
             if let Err(error) = audit.write("host", Some(data_set), entry) {
-                return late(error.to_string());
+                return Some(format!(
+                    "{workload} is put back; whether it is there again was not looked at: {error}"
+                ));
             }
         }
         tokio::select! {

@@ -80,6 +80,9 @@ struct Description {
     version: String,
     character_set: String,
     collation: String,
+    /// Whether rows may come by LOAD DATA LOCAL: the server takes it, and keeps no binary log, in which some
+    /// formats call it unsafe.
+    takes_local_data: bool,
 }
 
 impl Description {
@@ -88,11 +91,12 @@ impl Description {
             .capture("describe", &[])
             .context("failed to ask the server about the database")?;
         let mut words = said.trim_end().split('\t').map(str::to_owned);
-        match (words.next(), words.next(), words.next()) {
-            (Some(version), Some(character_set), Some(collation)) => Ok(Self {
+        match (words.next(), words.next(), words.next(), words.next()) {
+            (Some(version), Some(character_set), Some(collation), Some(local)) => Ok(Self {
                 version,
                 character_set,
                 collation,
+                takes_local_data: local == "1",
             }),
             _ => Err(Error::failed(
                 "unknown-answer",

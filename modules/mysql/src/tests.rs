@@ -26,7 +26,7 @@ fn world() -> World {
         .answers("find-database", [Answer::prints("1\n")])
         .answers(
             "describe",
-            [Answer::prints("8.0.36\tutf8mb4\tutf8mb4_0900_ai_ci\n")],
+            [Answer::prints("8.0.36\tutf8mb4\tutf8mb4_0900_ai_ci\t0\n")],
         )
         .answers("count-contents", [Answer::prints(CONTENTS)])
         .answers("count-rows", [Answer::prints(ROWS)])
@@ -162,7 +162,7 @@ fn a_container_with_mariadb_names_only_is_served_by_them() {
         ("find-database-mariadb", "1\n"),
         (
             "describe-mariadb",
-            "11.4.2-MariaDB\tutf8mb4\tutf8mb4_uca1400_ai_ci\n",
+            "11.4.2-MariaDB\tutf8mb4\tutf8mb4_uca1400_ai_ci\t0\n",
         ),
         ("count-contents-mariadb", CONTENTS),
         ("count-rows-mariadb", ROWS),
@@ -229,6 +229,30 @@ fn a_load_goes_over_several_connections_where_the_container_can_and_the_site_wan
     world.answers("find-awk", [Answer::default()]);
     Mysql::restore(&world).expect("the restore");
     assert!(world.was_asked("start server load-parallel"));
+
+    // LOAD DATA, where the server beside the client takes it.
+    for (local, host, how) in [
+        ("0", "localhost", "insert"),
+        ("1", "localhost", "load-data"),
+        ("1", "db.example.com", "insert"),
+    ] {
+        let world = with_backup(DUMP);
+        world
+            .parameter("host", host)
+            .answers("find-awk", [Answer::default()])
+            .answers(
+                "describe",
+                [Answer::prints(format!(
+                    "10.11.19\tutf8mb4\tutf8mb4_unicode_ci\t{local}\n"
+                ))],
+            )
+            .on("load-parallel", move |call, _| {
+                assert_eq!(call.argv.iter().nth(7).map(String::as_str), Some(how));
+                Answer::default()
+            });
+        Mysql::restore(&world).expect("the restore");
+        assert!(world.was_asked("start server load-parallel"));
+    }
 
     let world = with_backup(DUMP);
     world
@@ -322,7 +346,7 @@ fn another_checksum_is_not_a_restore_on_the_same_server_only() {
     // Checksums of different versions say nothing.
     world.answers(
         "describe",
-        [Answer::prints("8.4.2\tutf8mb4\tutf8mb4_0900_ai_ci\n")],
+        [Answer::prints("8.4.2\tutf8mb4\tutf8mb4_0900_ai_ci\t0\n")],
     );
     Mysql::restore(&world).expect("the restore");
     assert!(world.logged(Level::Info, "checksums are not compared"));

@@ -220,6 +220,75 @@ fn the_rows_of_a_big_table_are_loaded_over_several_connections() {
     assert_eq!(sql(&site, locks), "1\t1\n", "something is left behind");
 }
 
+/// Some 29 MiB of plain columns, with what LOAD DATA could take for the end of a value or of a row.
+const PLAIN: &str = r#"
+SET sql_mode = '', time_zone = '+01:00';
+CREATE TABLE messages (
+  id BIGINT UNSIGNED PRIMARY KEY AUTO_INCREMENT,
+  yes TINYINT(1), number INT, price DECIMAL(30,10), ratio DOUBLE,
+  code CHAR(40), name VARCHAR(200), empty TINYTEXT, body TEXT, rest LONGTEXT,
+  born DATE, created DATETIME(6), touched TIMESTAMP(3) NULL, took TIME(2), since YEAR,
+  old VARCHAR(50) CHARACTER SET latin1, wide VARCHAR(50) CHARACTER SET utf16,
+  settings JSON CHECK (JSON_LENGTH(settings) = 2), missing INT,
+  KEY (number), UNIQUE KEY (name)
+) ENGINE=InnoDB;
+INSERT INTO messages SELECT seq, seq % 2, IF(seq % 3 = 0, NULL, -seq), -seq / 7, -seq * 1.5e-200,
+  IF(seq % 5 = 0, 'NULL', CONCAT(' x', seq, '  ')), CONCAT('u\\N\\', seq, ''''), '',
+  CONCAT('),\n(1,''a'');\nINSERT INTO `messages` VALUES (', seq, '\0\Z\t\r\n"\\'), IF(seq % 7 = 0, NULL, REPEAT(CONCAT('😀,''', seq, '\\''),('), 20)),
+  IF(seq % 11 = 0, '0000-00-00', '2024-02-29'), IF(seq % 13 = 0, '0000-00-00 00:00:00', '2024-10-27 02:30:00.123456'),
+  IF(seq % 2 = 0, NULL, '2024-03-31 02:30:00.5'), '-838:59:59.99', IF(seq % 3 = 0, 0, 1999),
+  'é€', '漢字😀', CONCAT('{"a": ', seq, ', "b": "\\n\\u0041"}'), IF(seq % 2 = 0, NULL, -seq) FROM seq_1_to_50000;
+"#;
+
+#[test]
+fn the_rows_of_a_big_table_of_plain_columns_are_loaded_as_data() {
+    let site = Site::with(&["system-mysql"]);
+    sql(&site, PLAIN);
+    let proof = "SELECT COUNT(*), SUM(id) FROM messages; CHECKSUM TABLE messages EXTENDED; CHECK TABLE messages; SELECT auto_increment FROM information_schema.tables WHERE table_name = 'messages'";
+    let before = sql(&site, proof);
+    site.prepare(DATA_SET);
+    let _kept = site.report(&["backup"]).exits(0);
+    let spoilt =
+        "DROP TABLE messages; SET GLOBAL log_output = 'TABLE'; SET GLOBAL general_log = ON";
+    sql(&site, spoilt);
+    let _restored = site.report(&["restore", "latest", "--yes"]).exits(0);
+    sql(&site, "SET GLOBAL general_log = OFF");
+    check_same(&before, &sql(&site, proof));
+    let loads = "SELECT COUNT(*) FROM mysql.general_log WHERE argument LIKE 'LOAD DATA LOCAL INFILE%INTO TABLE `messages`%'";
+    assert_eq!(sql(&site, loads), "4\n", "two jobs, 8 MiB each time");
+
+    // A row that the server would take with a warning only, and not as it was.
+    let odd = "SET sql_mode = 'ALLOW_INVALID_DATES'; UPDATE messages SET born = '2024-02-31' WHERE id = 39999";
+    sql(&site, odd);
+    let _kept = site.report(&["backup"]).exits(0);
+    let refused = site.cofferdam(&["restore", "latest", "--yes"]).exits(1);
+    let refused = refused.says("Data truncated for column 'born'");
+    let _refused = refused.says("half restored").says("`jobs: 1`");
+}
+
+#[test]
+fn a_load_beside_another_that_does_not_end_leaves_all_as_it_was() {
+    let site = Site::with(&["system-mysql"]);
+    let saved = "CREATE TABLE accounts (id INT PRIMARY KEY, name TEXT); INSERT INTO accounts VALUES (1, 'saved')";
+    sql(&site, saved);
+    site.prepare(DATA_SET);
+    let _kept = site.report(&["backup"]).exits(0);
+    sql(&site, "UPDATE accounts SET name = 'later'");
+    hold_the_lock(&site, 600, "DO 0");
+    let refused = site.cofferdam(&["restore", "latest", "--yes"]).exits(1);
+    let _refused = refused.says("so nothing was loaded");
+    assert_eq!(sql(&site, "SELECT name FROM accounts"), "later\n");
+}
+
+/// Holds a load's lock for some seconds and then runs a statement, as a client that was left behind.
+fn hold_the_lock(site: &Site, seconds: u32, statement: &str) {
+    let left_behind = format!(
+        "{MYSQL} system -e \"SELECT GET_LOCK(CONCAT('cofferdam-', MD5('system')), 0); DO SLEEP({seconds}); {statement}\" > /dev/null 2>&1 & \
+         until {MYSQL} -N -e \"SELECT IS_USED_LOCK(CONCAT('cofferdam-', MD5('system'))) IS NOT NULL\" | grep -q 1; do sleep 0.1; done"
+    );
+    site.in_pod("deployment/system-mysql", "system-mysql", &left_behind);
+}
+
 #[test]
 fn a_client_that_an_earlier_restore_left_behind_is_waited_for() {
     let site = Site::with(&["system-mysql"]);
@@ -229,11 +298,7 @@ fn a_client_that_an_earlier_restore_left_behind_is_waited_for() {
     );
     site.prepare(DATA_SET);
     let _kept = site.report(&["backup"]).exits(0);
-    let left_behind = format!(
-        "{MYSQL} system -e \"SELECT GET_LOCK(CONCAT('cofferdam-', MD5('system')), 0); DO SLEEP(6); UPDATE accounts SET name = 'late'\" > /dev/null 2>&1 & \
-         until {MYSQL} -N -e \"SELECT IS_USED_LOCK(CONCAT('cofferdam-', MD5('system'))) IS NOT NULL\" | grep -q 1; do sleep 0.1; done"
-    );
-    site.in_pod("deployment/system-mysql", "system-mysql", &left_behind);
+    hold_the_lock(&site, 6, "UPDATE accounts SET name = 'late'");
     let _restored = site.report(&["restore", "latest", "--yes"]).exits(0);
     let still_runs = sql(
         &site,

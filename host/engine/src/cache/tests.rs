@@ -78,6 +78,39 @@ fn a_key_that_others_can_read_is_refused() {
 }
 
 #[test]
+fn a_key_that_is_cut_off_is_said_with_the_way_out() {
+    let folder = tempfile::tempdir().expect("folder");
+    drop(cache(folder.path()));
+    fs::write(folder.path().join(KEY_FILE), b"short").expect("written");
+    let error = Cache::open(folder.path(), &wasmtime::Engine::default()).expect_err("cut off");
+    assert!(
+        error.to_string().contains("is cut off: remove it"),
+        "{error}"
+    );
+}
+
+#[test]
+fn those_who_make_the_key_at_the_same_time_get_the_same_one() {
+    let engine = wasmtime::Engine::default();
+    for _ in 0..50 {
+        let folder = tempfile::tempdir().expect("folder");
+        let together = std::sync::Barrier::new(8);
+        let open = || {
+            together.wait();
+            Cache::open(folder.path(), &engine).map(|cache| cache.key.0)
+        };
+        let keys: Vec<_> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..8).map(|_| scope.spawn(open)).collect();
+            let joined = threads
+                .into_iter()
+                .map(|thread| thread.join().expect("no panic"));
+            joined.map(|key| key.expect("a key")).collect()
+        });
+        assert!(keys.iter().all(|key| *key == keys[0]));
+    }
+}
+
+#[test]
 fn the_cache_does_not_grow_for_ever() {
     let folder = tempfile::tempdir().expect("folder");
     let cache = cache(folder.path());

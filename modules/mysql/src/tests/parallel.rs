@@ -16,7 +16,8 @@ const CLIENT: &str = r#"#!/bin/sh
 name=main
 for job in 1 2 3; do case "$*" in *"'-$job'), 86400"*) name=$job ;; esac; done
 printf '%s\n' "$@" >"$SEEN/$name.argv"
-cat >"$SEEN/$name"
+case "$*" in *" -e "*) printf '<load>' >>"$SEEN/$name" ;; esac
+cat >>"$SEEN/$name"
 [ ! -e "$SEEN/$name.fails" ] || { echo "ERROR 1062 (23000) at line 3: Duplicate entry" >&2; exit 1; }
 "#;
 
@@ -48,8 +49,14 @@ impl Ran {
     }
 }
 
+/// What of an INSERT is rows to LOAD DATA.
+fn rows(insert: &str) -> &str {
+    let (_, rows) = insert.split_once('(').expect("rows");
+    rows.strip_suffix(");\n").expect("an end")
+}
+
 /// Feeds a dump to the command of the manifest, with two jobs.
-fn load(awk: &str, dump: &str, fails: Option<&str>) -> Ran {
+fn load(awk: &str, how: &str, dump: &str, fails: Option<&str>) -> Ran {
     let manifest: toml::Table = include_str!("../../module.toml")
         .parse()
         .expect("the manifest");
@@ -59,22 +66,25 @@ fn load(awk: &str, dump: &str, fails: Option<&str>) -> Ran {
     let words = argv.iter().map(|word| {
         let word = word.as_str().expect("a word");
         let filled = word.replace("{jobs}", "2").replace("{database}", "system");
+        let filled = filled.replace("{how}", how);
         let filled = filled.replace("{host}", "it's").replace("{user}", "root");
         filled.replace("{{", "{").replace("}}", "}")
     });
     let words: Vec<String> = words.collect();
-    assert_eq!(words[2], "awk");
     let seen = tempfile::tempdir().expect("a folder");
     let client = seen.path().join("mysql");
     fs::write(&client, CLIENT).expect("written");
     fs::set_permissions(&client, fs::Permissions::from_mode(0o755)).expect("made a program");
+    // The one awk starts the other by this name.
+    let awk_program = seen.path().join("awk");
+    fs::write(&awk_program, format!("#!/bin/sh\nexec {awk} \"$@\"\n")).expect("written");
+    fs::set_permissions(&awk_program, fs::Permissions::from_mode(0o755)).expect("made a program");
     if let Some(client) = fails {
         fs::write(seen.path().join(format!("{client}.fails")), "").expect("written");
     }
     let mut child = Command::new("env")
         .arg(&words[1])
-        .args(awk.split(' '))
-        .args(&words[3..])
+        .args(&words[2..])
         .env("PATH", format!("{}:/usr/bin:/bin", seen.path().display()))
         .env("SEEN", seen.path())
         .stdin(Stdio::piped())
@@ -118,7 +128,7 @@ fn rows_behind_the_first_mebibytes_of_a_table_are_dealt_and_nothing_else() {
     .concat();
     let settings = HEAD.replace(GLOBAL, "");
     for awk in awks() {
-        let ran = load(awk, &dump, None);
+        let ran = load(awk, "insert", &dump, None);
         assert!(ran.output.status.success(), "{awk}: {:?}", ran.output);
         let [main, first, second] = ["main", "1", "2"].map(|client| ran.fed(client).expect(awk));
         // A half mebibyte each: sixteen go the straight way, five are dealt in turn.
@@ -139,10 +149,132 @@ fn rows_behind_the_first_mebibytes_of_a_table_are_dealt_and_nothing_else() {
             lines[1].starts_with("DO RELEASE_LOCK(") && lines[1].contains("'-2'))"),
             "{awk}"
         );
-        assert!(lines[2].starts_with("DO IF(GET_LOCK("), "{awk}: {between}");
+        assert!(
+            lines[2].starts_with("SET @cofferdam = IF(GET_LOCK("),
+            "{awk}: {between}"
+        );
         let argv = ran.fed("1.argv").expect("a command line");
         assert!(argv.starts_with("--host=it's\n--user=root\n"), "{argv}");
         assert!(argv.ends_with("\nsystem\n"), "{argv}");
+    }
+}
+
+#[test]
+fn rows_of_plain_columns_go_by_load_data_some_mebibytes_each_time() {
+    let big = table("big", 60);
+    let one_line = big
+        .replace(" VALUES\n(", " VALUES (")
+        .replace("),\n(", "),(");
+    for (big, separator, shown) in [(&big, "),\n(", "),\\n("), (&one_line, "),(", "),(")] {
+        let dump = [HEAD, &table("small", 3), big, &table("last", 2), END].concat();
+        let inserts: Vec<&str> = big.split_inclusive(";\n").collect();
+        let inserts = inserts.iter().filter(|line| line.starts_with("INSERT"));
+        let dealt: Vec<&str> = inserts.skip(16).map(|insert| rows(insert)).collect();
+        for awk in awks() {
+            let ran = load(awk, "load-data", &dump, None);
+            assert!(ran.output.status.success(), "{awk}: {:?}", ran.output);
+            for (job, first) in [("1", 0), ("2", 1)] {
+                let fed = ran.fed(job).expect(awk);
+                let loads: Vec<&str> = fed.split("<load>").collect();
+                assert!(
+                    loads.len() == 3 && loads[0].is_empty(),
+                    "{awk}: {}",
+                    loads.len()
+                );
+                assert!((8 << 20..9 << 20).contains(&loads[1].len()), "{awk}");
+                let mine: Vec<&str> = dealt.iter().copied().skip(first).step_by(2).collect();
+                assert!(loads[1..].join(separator) == mine.join(separator), "{awk}");
+                let argv = ran.fed(&format!("{job}.argv")).expect("a command line");
+                let statement = format!(
+                    "LOAD DATA LOCAL INFILE '/dev/stdin' INTO TABLE `big` CHARACTER SET utf8mb4 FIELDS TERMINATED BY ',' OPTIONALLY ENCLOSED BY '\\'' ESCAPED BY '\\\\' LINES TERMINATED BY '{shown}';\n"
+                );
+                assert!(argv.contains(&statement), "{awk}: {argv}");
+                assert!(argv.contains("UNIQUE_CHECKS=0"), "{awk}: {argv}");
+                assert!(!argv.contains("GTID"), "{awk}: {argv}");
+                assert!(argv.starts_with("--host=it's\n--user=root\n"), "{argv}");
+            }
+        }
+    }
+}
+
+#[test]
+fn rows_that_load_data_could_read_otherwise_stay_inserts() {
+    let big = table("big", 21);
+    let with_column = |column: &str| {
+        big.replace(
+            "  `id` int\n",
+            &format!("  `id` int,\n  {column},\n  KEY `k` (`id`)\n"),
+        )
+    };
+    let utf8 = "SET NAMES utf8mb4";
+    for (what, head, big, by_load) in [
+        (
+            "text",
+            HEAD.to_owned(),
+            with_column("`a` varchar(20) CHARACTER SET latin1"),
+            true,
+        ),
+        (
+            "binary",
+            HEAD.to_owned(),
+            with_column("`a` binary(32) NOT NULL"),
+            false,
+        ),
+        (
+            "a blob",
+            HEAD.to_owned(),
+            with_column("`a` longblob"),
+            false,
+        ),
+        (
+            "a word of a list",
+            HEAD.to_owned(),
+            with_column("`a` enum('x','y')"),
+            false,
+        ),
+        (
+            "a name with a backtick",
+            HEAD.to_owned(),
+            with_column("`a``b` int"),
+            false,
+        ),
+        (
+            "columns by name",
+            HEAD.to_owned(),
+            big.replace("` VALUES", "` (`id`) VALUES"),
+            false,
+        ),
+        (
+            "another table's columns",
+            HEAD.to_owned(),
+            big.replace("CREATE TABLE `big`", "CREATE TABLE `other`"),
+            false,
+        ),
+        (
+            "another character set",
+            HEAD.replace(utf8, "SET NAMES latin1"),
+            big.clone(),
+            false,
+        ),
+        (
+            "no character set",
+            HEAD.replace(utf8, "SET @x=1"),
+            big.clone(),
+            false,
+        ),
+    ] {
+        let dump = [&head, &big, END].concat();
+        for awk in awks() {
+            let ran = load(awk, "load-data", &dump, None);
+            assert!(
+                ran.output.status.success(),
+                "{awk}, {what}: {:?}",
+                ran.output
+            );
+            let fed = ran.fed("1").expect(awk);
+            assert_eq!(fed.starts_with("<load>"), by_load, "{awk}, {what}");
+            assert_eq!(fed.contains("INSERT INTO `big`"), !by_load, "{awk}, {what}");
+        }
     }
 }
 
@@ -181,7 +313,7 @@ fn a_dump_in_another_form_goes_through_one_client_as_it_is() {
         ),
     ] {
         for awk in awks() {
-            let ran = load(awk, &dump, None);
+            let ran = load(awk, "load-data", &dump, None);
             assert!(
                 ran.output.status.success(),
                 "{awk}, {what}: {:?}",
@@ -197,11 +329,13 @@ fn a_dump_in_another_form_goes_through_one_client_as_it_is() {
 fn a_load_fails_when_any_of_its_clients_does() {
     let dump = [HEAD, &table("big", 40), END].concat();
     for awk in awks() {
-        for client in ["main", "1", "2"] {
-            let ran = load(awk, &dump, Some(client));
-            assert!(!ran.output.status.success(), "{awk}, {client}");
-            let said = String::from_utf8_lossy(&ran.output.stderr);
-            assert!(said.contains("ERROR 1062"), "{awk}, {client}: {said}");
+        for how in ["insert", "load-data"] {
+            for client in ["main", "1", "2"] {
+                let ran = load(awk, how, &dump, Some(client));
+                assert!(!ran.output.status.success(), "{awk}, {how}, {client}");
+                let said = String::from_utf8_lossy(&ran.output.stderr);
+                assert!(said.contains("ERROR 1062"), "{awk}, {client}: {said}");
+            }
         }
     }
 }

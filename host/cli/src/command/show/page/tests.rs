@@ -216,6 +216,11 @@ fn the_time_between_the_data_sets_is_said_and_how_still_the_application_stood() 
         taken.outside.clear();
     }
     check(&history, "while the application went on");
+    if let Some(taken) = &mut history.taken {
+        taken.to = taken.from + jiff::SignedDuration::from_millis(300);
+    }
+    let within = page(&history, "harmless", Timestamp::UNIX_EPOCH);
+    assert!(within.contains("over 300 ms, at 2026-11-22 09:00:02 UTC, while"));
     history.taken = None;
     let page = page(&history, "harmless", Timestamp::UNIX_EPOCH);
     assert!(!page.contains("Data taken"), "{page}");
