@@ -247,7 +247,7 @@ fn a_load_goes_over_several_connections_where_the_container_can_and_the_site_wan
                 ))],
             )
             .on("load-parallel", move |call, _| {
-                assert_eq!(call.argv.iter().nth(7).map(String::as_str), Some(how));
+                assert_eq!(call.argv.get(7).map(String::as_str), Some(how));
                 Answer::default()
             });
         Mysql::restore(&world).expect("the restore");
