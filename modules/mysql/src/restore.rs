@@ -16,8 +16,9 @@ pub(crate) fn restore(host: &dyn Host) -> Result<()> {
     let command = load_command(host, &head, &server)?;
     let before = prepare_database(host, &server, &database, &evidence)?;
     let mut holes = Vec::new();
-    if command.starts_with("load-parallel") {
+    if command == "load-parallel" {
         holes.push(("how", how_rows_go(host, &server)?));
+        holes.push(("client", server.tools.client()));
     }
 
     host.step("load", || {
@@ -52,8 +53,7 @@ fn load_command(host: &dyn Host, head: &[u8], server: &Server) -> Result<&'stati
         dump_format::has_sandbox_line(head) && !dump_format::knows_sandbox_line(client);
     let in_parallel = !leaves_line_out && host.required("jobs")? != "1" && has_awk(host, server)?;
     match (server.tools, leaves_line_out) {
-        (Tools::Mysql, false) if in_parallel => Ok("load-parallel"),
-        (Tools::Mariadb, false) if in_parallel => Ok("load-parallel-mariadb"),
+        (_, false) if in_parallel => Ok("load-parallel"),
         (Tools::Mysql, false) => Ok("load"),
         (Tools::Mariadb, false) => Ok("load-mariadb"),
         (Tools::Mysql, true) => {

@@ -179,6 +179,15 @@ fn a_container_with_mariadb_names_only_is_served_by_them() {
     Mysql::restore(&world).expect("the restore");
     assert!(world.was_asked("start server dump-mariadb"));
     assert!(world.was_asked("start server load-mariadb"));
+
+    world
+        .answers("find-awk", [Answer::default()])
+        .on("load-parallel", |call, _| {
+            assert_eq!(call.argv.get(9).map(String::as_str), Some("mariadb"));
+            Answer::default()
+        });
+    Mysql::restore(&world).expect("the restore");
+    assert!(world.was_asked("start server load-parallel"));
 }
 
 #[test]
@@ -207,12 +216,13 @@ fn each_command_for_mariadb_is_its_twin_with_the_other_program() {
         } else {
             assert!(
                 name.ends_with("-mariadb")
-                    || ["find-awk", "load-without-sandbox-line"].contains(&name.as_str()),
+                    || ["find-awk", "load-parallel", "load-without-sandbox-line"]
+                        .contains(&name.as_str()),
                 "{name} has no twin"
             );
         }
     }
-    assert_eq!(twins, 11);
+    assert_eq!(twins, 10);
 }
 
 #[test]

@@ -33,6 +33,14 @@ impl Tools {
         ))
     }
 
+    /// The client program.
+    pub(crate) fn client(self) -> &'static str {
+        match self {
+            Self::Mysql => "mysql",
+            Self::Mariadb => "mariadb",
+        }
+    }
+
     /// The name of a command of the manifest.
     pub(crate) fn command(self, name: &str) -> String {
         match self {

@@ -66,7 +66,7 @@ fn load(awk: &str, how: &str, dump: &str, fails: Option<&str>) -> Ran {
     let words = argv.iter().map(|word| {
         let word = word.as_str().expect("a word");
         let filled = word.replace("{jobs}", "2").replace("{database}", "system");
-        let filled = filled.replace("{how}", how);
+        let filled = filled.replace("{how}", how).replace("{client}", "mysql");
         let filled = filled.replace("{host}", "it's").replace("{user}", "root");
         filled.replace("{{", "{").replace("}}", "}")
     });
