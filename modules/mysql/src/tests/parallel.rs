@@ -212,6 +212,24 @@ fn an_insert_of_another_form_among_others_is_no_data() {
 }
 
 #[test]
+fn rows_that_are_cut_off_are_no_load() {
+    let dump = [HEAD, &table("big", 40)].concat();
+    let end = dump.rfind("INSERT").expect("one");
+    let semicolon = end + dump[end..].find(";;").expect("text");
+    let row = end + dump[end..].find("),\n").expect("a row");
+    for awk in awks() {
+        // Behind semicolons in a text, behind a row.
+        for cut in [semicolon + 2, row + 1] {
+            let ran = load(awk, "load-data", &dump[..cut], None);
+            assert!(!ran.output.status.success(), "{awk}, {cut}");
+        }
+        // Before any semicolon: as SQL, at which the server stops.
+        let ran = load(awk, "load-data", &dump[..semicolon], None);
+        assert!(ran.fed("main").expect(awk).ends_with(&dump[end..semicolon]));
+    }
+}
+
+#[test]
 fn rows_that_load_data_could_read_otherwise_stay_inserts() {
     let big = table("big", 21);
     let with_column = |column: &str| {
