@@ -77,7 +77,7 @@ fn write(out: &mut impl Write, size: u64, seed: u64) -> io::Result<u64> {
     )?;
     writeln!(
         out,
-        "DROP TABLE IF EXISTS `log_entries`;\nCREATE TABLE `log_entries` (\n  `id` bigint(20) NOT NULL,\n  `token` char(32) NOT NULL,\n  `amount` decimal(20,4) NOT NULL,\n  `created_at` datetime NOT NULL,\n  `description` text NOT NULL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;\n"
+        "DROP TABLE IF EXISTS `log_entries`;\nCREATE TABLE `log_entries` (\n  `id` bigint(20) NOT NULL AUTO_INCREMENT,\n  `token` char(32) NOT NULL,\n  `amount` decimal(20,4) NOT NULL,\n  `created_at` datetime NOT NULL,\n  `description` text NOT NULL,\n  PRIMARY KEY (`id`)\n) ENGINE=InnoDB DEFAULT CHARSET=utf8mb4;\n"
     )?;
     let mut id = 0;
     while out.count < size {
