@@ -99,6 +99,17 @@ fn load(awk: &str, how: &str, dump: &str, fails: Option<&str>) -> Ran {
     Ran { output, seen }
 }
 
+/// Feeds a dump that is loaded well.
+fn loaded(awk: &str, how: &str, dump: &str, what: &str) -> Ran {
+    let ran = load(awk, how, dump, None);
+    assert!(
+        ran.output.status.success(),
+        "{awk}, {what}: {:?}",
+        ran.output
+    );
+    ran
+}
+
 /// Those of the awks that containers have.
 fn awks() -> Vec<&'static str> {
     let there = |awk: &&str| {
@@ -128,8 +139,7 @@ fn rows_behind_the_first_mebibytes_of_a_table_are_dealt_and_nothing_else() {
     .concat();
     let settings = HEAD.replace(GLOBAL, "");
     for awk in awks() {
-        let ran = load(awk, "insert", &dump, None);
-        assert!(ran.output.status.success(), "{awk}: {:?}", ran.output);
+        let ran = loaded(awk, "insert", &dump, "the whole dump");
         let [main, first, second] = ["main", "1", "2"].map(|client| ran.fed(client).expect(awk));
         // A half mebibyte each: seventeen go the straight way, four are dealt in turn.
         let dealt = |numbers: [usize; 2]| numbers.map(|number| insert("big", number)).concat();
@@ -171,8 +181,7 @@ fn rows_of_plain_columns_go_by_load_data_some_mebibytes_each_time() {
         let loads: Vec<String> = dealt.chunks(17).map(|load| load.join(separator)).collect();
         assert_eq!(loads.len(), 3);
         for awk in awks() {
-            let ran = load(awk, "load-data", &dump, None);
-            assert!(ran.output.status.success(), "{awk}: {:?}", ran.output);
+            let ran = loaded(awk, "load-data", &dump, "the whole dump");
             for (job, mine) in [("1", [0, 2].as_slice()), ("2", &[1])] {
                 let mine: String = mine
                     .iter()
@@ -199,8 +208,7 @@ fn an_insert_of_another_form_among_others_is_no_data() {
     let (before, after) = big.split_at(big.rfind("INSERT").expect("one"));
     let dump = [HEAD, before, odd, after, END].concat();
     for awk in awks() {
-        let ran = load(awk, "load-data", &dump, None);
-        assert!(ran.output.status.success(), "{awk}: {:?}", ran.output);
+        let ran = loaded(awk, "load-data", &dump, "the whole dump");
         let fed = ran.fed("1").expect(awk) + &ran.fed("2").expect(awk);
         let alone = HEAD.replace(GLOBAL, "") + odd;
         assert!(fed.contains(&alone), "{awk}");
@@ -297,12 +305,7 @@ fn rows_that_load_data_could_read_otherwise_stay_inserts() {
     ] {
         let dump = [&head, &big, END].concat();
         for awk in awks() {
-            let ran = load(awk, "load-data", &dump, None);
-            assert!(
-                ran.output.status.success(),
-                "{awk}, {what}: {:?}",
-                ran.output
-            );
+            let ran = loaded(awk, "load-data", &dump, what);
             let fed = ran.fed("1").expect(awk);
             assert_eq!(fed.starts_with("<load>"), by_load, "{awk}, {what}");
             assert_eq!(fed.contains("INSERT INTO `big`"), !by_load, "{awk}, {what}");
@@ -345,12 +348,7 @@ fn a_dump_in_another_form_goes_through_one_client_as_it_is() {
         ),
     ] {
         for awk in awks() {
-            let ran = load(awk, "load-data", &dump, None);
-            assert!(
-                ran.output.status.success(),
-                "{awk}, {what}: {:?}",
-                ran.output
-            );
+            let ran = loaded(awk, "load-data", &dump, what);
             assert!(ran.fed("main").as_ref() == Some(&dump), "{awk}, {what}");
             assert!(ran.fed("1").is_none(), "{awk}, {what}");
         }
